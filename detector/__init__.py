@@ -1,0 +1,9 @@
+"""Detecting objects as a sequence."""
+
+
+def __getattr__(name: str):
+    if name == "load":  # imported when asked for: the commands' --help is to answer without PyTorch
+        from detector.predictor import load
+
+        return load
+    raise AttributeError(f"module 'detector' has no attribute {name!r}")

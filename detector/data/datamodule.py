@@ -1,0 +1,78 @@
+"""The splits of a data set as loaders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+import lightning
+from torch.utils.data import DataLoader
+
+from detector.data.dataset import DetectionDataset, collate
+from detector.data.sampler import EpochSampler
+from detector.data.transform import Transform
+
+
+class DataModule(lightning.LightningDataModule):
+    """Loaders of `train`, `val` and `test`.
+
+    Args:
+        dataset: makes one split from `split`, `transform`, `class_names` and `seed`.
+        augment: what training images go through.
+        resize: what all others go through.
+        class_names: labels in order; None takes those of the training split.
+        batch_size: images a batch and process.
+        num_workers: processes that prepare batches; 0 prepares them in the main one.
+        seed: of shuffling, augmentation and generated or fractional splits.
+    """
+
+    def __init__(
+        self, *, dataset: Callable[..., DetectionDataset], augment: Transform, resize: Transform,
+        class_names: Sequence[str] | None, batch_size: int, num_workers: int, seed: int,
+    ):
+        super().__init__()
+        self.make, self.augment, self.resize = dataset, augment, resize
+        self._class_names = class_names
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the labels."""
+        return list(self._class_names) if self._class_names is not None else self.train.class_names
+
+    @cached_property
+    def train(self) -> DetectionDataset:
+        return self.make(split="train", transform=self.augment, class_names=self._class_names, seed=self.seed)
+
+    @cached_property
+    def val(self) -> DetectionDataset:
+        return self.split("val")
+
+    @cached_property
+    def test(self) -> DetectionDataset:
+        return self.split("test")
+
+    def split(self, name: str) -> DetectionDataset:
+        """Any split, unaugmented, with this module's class names."""
+        return self.make(split=name, transform=self.resize, class_names=self.class_names, seed=self.seed)
+
+    def train_dataloader(self) -> DataLoader:
+        return self.loader(self.train, shuffle=True)
+
+    def val_dataloader(self) -> DataLoader:
+        return self.loader(self.val)
+
+    def test_dataloader(self) -> DataLoader:
+        return self.loader(self.test)
+
+    def loader(self, dataset: DetectionDataset, *, shuffle: bool = False) -> DataLoader:
+        """Batches of a data set, shuffled or in order; this process's share where there are several."""
+        sampler = EpochSampler(
+            len(dataset), shuffle=shuffle, seed=self.seed,
+            rank=self.trainer.global_rank if self.trainer else 0,
+            processes=self.trainer.world_size if self.trainer else 1,
+        )
+        return DataLoader(
+            dataset, self.batch_size, sampler=sampler, num_workers=self.num_workers, collate_fn=collate,
+            persistent_workers=self.num_workers > 0,
+        )

@@ -1,0 +1,156 @@
+"""Pascal VOC's format: one XML file an image."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from detector.data.dataset import DetectionDataset, Record, Report, clean_boxes, fraction, label_of, require_split
+from detector.data.transform import Transform
+from detector.errors import InputError
+
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+class VOC(DetectionDataset):
+    """Images with Pascal VOC annotations.
+
+    Only direct children of the root called `object` are objects (a person's `part`s have boxes of their own);
+    `difficult` ones neither train nor count.
+
+    Args:
+        root: holds `Annotations/`, `JPEGImages/` and perhaps `ImageSets/Main/`; or one such folder a year; or XML files
+            and images side by side. A `VOCdevkit` folder in between is found.
+        splits: what each split is made of: names of lists in `ImageSets/Main` (`train`, or `VOC2007/train` where the
+            root holds several folders), or for every split a fraction of all annotated images.
+        split: which one this is.
+        class_names: labels in order; None reads them from the annotations, sorted.
+        one_based: whether pixels count from 1 with both edges inside the box (VOC itself) or edges are coordinates
+            from 0 (most tools).
+        unknown_classes: `raise` or `skip` an object of another class.
+        transform, on_bad_sample, seed: see `DetectionDataset`.
+        how_to_get: a sentence for the error where the data is missing.
+    """
+
+    def __init__(
+        self, *, root: str, splits: dict[str, str | Sequence[str] | float], split: str,
+        class_names: Sequence[str] | None, transform: Transform, one_based: bool, unknown_classes: str = "raise",
+        on_bad_sample: str = "skip", seed: int = 0, how_to_get: str = "set data.dataset.root",
+    ):
+        require_split(splits, split)
+        base = Path(root)
+        if not base.is_dir():
+            raise InputError(f"no data folder {base}; {how_to_get}")
+        if (base / "VOCdevkit").is_dir():
+            base = base / "VOCdevkit"
+        report = Report(f"{base} ({split})")
+        files = _annotation_files(base, splits, split, seed, how_to_get)
+        if not files:
+            raise InputError(f"split {split!r} of {base} is empty: {splits[split]} names no annotated image")
+        trees = {file: tree for file in files if (tree := _parse(file, report, on_bad_sample)) is not None}
+        if class_names is None:
+            class_names = sorted({o.findtext("name", "") for tree in trees.values() for o in tree.findall("object")})
+        records = []
+        for number, (file, tree) in enumerate(trees.items()):
+            try:
+                records.append(_record(number, file, tree, list(class_names), one_based, unknown_classes, report))
+            except KeyError as error:
+                message = error.args[0]
+                if on_bad_sample == "raise":
+                    raise InputError(f"{message}; pass data.on_bad_sample=skip to go on without it") from error
+                report.add(f"{message}; image skipped")
+        report.say()
+        if not records:
+            raise InputError(f"split {split!r} of {base} is empty: none of its {len(files)} annotations could be used")
+        super().__init__(
+            class_names=class_names, records=records, transform=transform, on_bad_sample=on_bad_sample, seed=seed
+        )
+
+
+def _annotation_files(base: Path, splits: dict, split: str, seed: int, how_to_get: str) -> list[Path]:
+    wanted = splits[split]
+    if isinstance(wanted, (int, float)):
+        files = sorted(base.rglob("*.xml"))
+        return fraction(files, splits, split, seed)
+    files = []
+    for name in [wanted] if isinstance(wanted, str) else wanted:
+        folder, _, listed = name.rpartition("/")
+        lists = base / folder / "ImageSets" / "Main"
+        if not (lists / f"{listed}.txt").is_file():
+            found = ", ".join(sorted(str((p.parent.parent.parent / p.stem).relative_to(base))
+                                     for p in base.glob("**/ImageSets/Main/*.txt"))[:20])
+            raise InputError(f"no list {lists / listed}.txt; there are: {found or 'none'}; {how_to_get}")
+        stems = [line.split()[0] for line in (lists / f"{listed}.txt").read_text().splitlines() if line.strip()]
+        files += [base / folder / "Annotations" / f"{stem}.xml" for stem in stems]
+    return files
+
+
+def _parse(file: Path, report: Report, on_bad_sample: str) -> ElementTree.Element | None:
+    """The annotation, each object knowing the line on which it starts."""
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+        root = ElementTree.fromstring(text)
+    except (ElementTree.ParseError, OSError) as error:
+        message = f"{file}: not an XML annotation ({error})"
+        if on_bad_sample == "raise":
+            raise InputError(f"{message}; pass data.on_bad_sample=skip to go on without it") from error
+        report.add(f"{message}; image skipped")
+        return None
+    starts = (text.count("\n", 0, match.start()) + 1 for match in re.finditer(r"<object\b", text))
+    for element, line in zip(root.findall("object"), starts):
+        element.set("line", str(line))
+    return root
+
+
+def _record(
+    number: int, file: Path, root: ElementTree.Element, class_names: list[str], one_based: bool, unknown: str,
+    report: Report,
+) -> Record:
+    size = (round(_number(root, "size/height", file)), round(_number(root, "size/width", file)))
+    boxes, labels, difficult, places = [], [], [], []
+    for element in root.findall("object"):
+        place = f"{file}, line {element.get('line')}"
+        name = element.findtext("name")
+        if name is None:
+            raise KeyError(f"{place}: object without a <name>")
+        label = label_of(name, class_names, place, unknown, report)
+        if label is None:
+            continue
+        box = [_number(element, f"bndbox/{edge}", place) for edge in ("xmin", "ymin", "xmax", "ymax")]
+        boxes.append([box[0] - one_based, box[1] - one_based, box[2], box[3]])
+        labels.append(label)
+        difficult.append(element.findtext("difficult", "0").strip() == "1")
+        places.append(place)
+    pixels, keep = clean_boxes(np.array(boxes, dtype=np.float64).reshape(-1, 4), size, places, report)
+    pixels = pixels[keep]
+    return Record(
+        image_id=number,
+        path=_image_of(file, root),
+        size=size,
+        boxes=pixels,
+        labels=np.array(labels, dtype=np.int64)[keep],
+        ignored=np.array(difficult, dtype=bool)[keep],
+        crowd=np.zeros(len(pixels), dtype=bool),
+        areas=(pixels[:, 2:] - pixels[:, :2]).prod(1),
+    )
+
+
+def _number(element: ElementTree.Element, path: str, place: object) -> float:
+    text = element.findtext(path)
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        found = "missing" if text is None else repr(text)
+        raise KeyError(f"{place}: <{path}> is {found}, expected a number") from None
+
+
+def _image_of(file: Path, root: ElementTree.Element) -> Path:
+    """The image of an annotation: of the same name, in `JPEGImages`, `images` or beside it."""
+    folders = [file.parent.parent / "JPEGImages", file.parent.parent / "images", file.parent]
+    candidates = [folder / (file.stem + ending) for folder in folders for ending in IMAGE_ENDINGS]
+    candidates += [folder / root.findtext("filename", file.stem) for folder in folders]
+    return next((path for path in candidates if path.is_file()), candidates[0])

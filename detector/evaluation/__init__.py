@@ -1,0 +1,1 @@
+"""Evaluation: COCO mAP and what is built on it."""

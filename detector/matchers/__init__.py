@@ -1,0 +1,5 @@
+"""Matchers: which slot answers for which object.
+
+A matcher maps one pass's `Predictions` and the batch's targets to one `Assignment` an image: one-to-one, as many pairs
+as the smaller of slots and objects. `TaskAligned` is the dense head's one-to-many assignment.
+"""

@@ -1,0 +1,34 @@
+"""The detector: backbone, neck, proposals, decoder."""
+
+from __future__ import annotations
+
+from jaxtyping import UInt8
+from torch import Tensor, nn
+
+from detector.types import Output
+
+
+class Detector(nn.Module):
+    """A CNN makes feature maps; a decoder reads what they propose and writes boxes and classes one after another.
+
+    Args:
+        backbone: images to feature maps (`detector.backbones`).
+        neck: feature maps to a pyramid of equal width (`detector.necks`).
+        proposals: pyramid to dense predictions, and the best of them in order (`detector.proposals`).
+        decoder: pyramid and proposals to one box and class a slot (`detector.decoders`).
+    """
+
+    def __init__(self, backbone: nn.Module, neck: nn.Module, proposals: nn.Module, decoder: nn.Module):
+        super().__init__()
+        self.backbone = backbone
+        self.neck = neck
+        self.proposals = proposals
+        self.decoder = decoder
+
+    def forward(self, images: UInt8[Tensor, "B 3 H W"]) -> Output:
+        """Detect on a batch of canvases given as bytes."""
+        canvas = (images.shape[-2], images.shape[-1])
+        pyramid = self.neck(self.backbone(images))
+        dense, locations = self.proposals(pyramid, canvas)
+        proposals = self.proposals.select(dense, locations, self.decoder.slots)
+        return Output(dense, locations, self.decoder(pyramid, proposals, canvas))

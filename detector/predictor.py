@@ -1,0 +1,86 @@
+"""A trained detector to use from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+
+from detector.build import load_task, read_checkpoint
+from detector.data.dataset import read_image
+from detector.data.transform import Transform
+from detector.model import Detector
+from detector.postprocess import write_out
+from detector.types import Detections
+
+Picture = str | Path | Image.Image | UInt8[np.ndarray, "H W 3"]
+
+
+class Predictor:
+    """Finds objects in pictures.
+
+    Args:
+        detector: a trained network.
+        class_names: names of its labels.
+        canvas: (width, height) it was trained on.
+    """
+
+    def __init__(self, detector: Detector, *, class_names: list[str], canvas: tuple[int, int]):
+        self.detector, self.class_names = detector.eval(), class_names
+        self.resize = Transform(canvas=canvas)
+
+    @torch.inference_mode()
+    def predict(self, images: Picture | Sequence[Picture], threshold: float = 0.5) -> Detections | list[Detections]:
+        """Detect.
+
+        Args:
+            images: a file, a PIL image or an RGB array (height × width × 3, bytes), or a list of those.
+            threshold: lowest score of a detection.
+
+        Returns:
+            One `Detections` an image, in original pixels, its boxes in the order in which they were written; a list of
+            them for a list.
+
+        Raises:
+            InputError: a file does not exist or is not an image.
+        """
+        if isinstance(images, (str, Path, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim == 3):
+            return self.predict([images], threshold)[0]
+        pictures = [_array(image) for image in images]
+        if not pictures:
+            return []
+        nothing = np.zeros((0, 4)), np.zeros(0, dtype=np.int64)
+        canvases = torch.stack([self.resize(picture, *nothing, seed=0)[0] for picture in pictures])
+        output = self.detector(canvases.to(next(self.detector.parameters()).device))
+        found = write_out(output.passes[-1], [picture.shape[:2] for picture in pictures], threshold=threshold)
+        for detections in found:
+            detections.names = [self.class_names[label] for label in detections.labels.tolist()]
+        return [detections.cpu() for detections in found]
+
+
+def load(checkpoint: str | Path, device: str = "cpu") -> Predictor:
+    """The detector of a checkpoint that `tools/train.py` wrote, ready to predict.
+
+    Args:
+        checkpoint: its path.
+        device: where to run, as PyTorch names it.
+
+    Raises:
+        InputError: there is no such file, or it is no checkpoint of this project.
+    """
+    content = read_checkpoint(checkpoint)
+    task = load_task(content).to(device)
+    return Predictor(
+        task.detector, class_names=content["run"]["class_names"],
+        canvas=tuple(content["run"]["config"]["data"]["canvas"]),
+    )
+
+
+def _array(image: Picture) -> UInt8[np.ndarray, "H W 3"]:
+    if isinstance(image, (str, Path)):
+        return read_image(Path(image))
+    return np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)

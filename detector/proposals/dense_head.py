@@ -1,0 +1,101 @@
+"""The dense head: scores and a box at every location of every level, and the best of them as proposals."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from detector.types import Locations, Predictions
+
+
+class DenseHead(nn.Module):
+    """One small convolutional head shared by all levels (after FCOS, Tian et al. 2019, section 3).
+
+    Args:
+        width: channels of the pyramid.
+        strides: of its levels, in pixels of the canvas.
+        num_classes: C.
+        depth: 3×3 convolutions before each of the two outputs.
+        prior: the score every location starts with, so that the many empty ones do not swamp the first steps
+            (focal loss, Lin et al. 2017, section 4.1).
+        peak_window: side of the window in which a location must hold a class's largest score to be proposed; 1 proposes
+            neighbours too.
+    """
+
+    def __init__(
+        self, *, width: int, strides: list[int], num_classes: int, depth: int = 2, prior: float = 0.01,
+        peak_window: int = 3,
+    ):
+        super().__init__()
+        self.strides = list(strides)
+        self.peak_window = peak_window
+        self.class_tower = self._tower(width, depth)
+        self.box_tower = self._tower(width, depth)
+        self.class_output = nn.Conv2d(width, num_classes, 3, padding=1)
+        self.box_output = nn.Conv2d(width, 4, 3, padding=1)
+        self.level_scales = nn.Parameter(torch.ones(len(strides)))
+        nn.init.normal_(self.class_output.weight, std=0.01)
+        nn.init.constant_(self.class_output.bias, -math.log((1 - prior) / prior))
+        nn.init.normal_(self.box_output.weight, std=0.01)
+        nn.init.constant_(self.box_output.bias, math.log(2.0))  # boxes start four cells wide
+
+    @staticmethod
+    def _tower(width: int, depth: int) -> nn.Sequential:
+        layers: list[nn.Module] = []
+        for _ in range(depth):
+            layers += [nn.Conv2d(width, width, 3, padding=1, bias=False), nn.GroupNorm(width // 8, width), nn.ReLU()]
+        return nn.Sequential(*layers)
+
+    def forward(self, pyramid: list[Float[Tensor, "B D _ _"]], canvas: tuple[int, int]) -> tuple[Predictions, Locations]:
+        """Score every location and draw a box from it.
+
+        Args:
+            pyramid: one map a level.
+            canvas: (height, width) of the image in pixels.
+        """
+        locations = self._locations(pyramid, canvas)
+        logits, distances = [], []
+        for level, features in enumerate(pyramid):
+            logits.append(self.class_output(self.class_tower(features)).flatten(2).transpose(1, 2))
+            raw = self.box_output(self.box_tower(features)).flatten(2).transpose(1, 2).float()
+            distances.append((raw * self.level_scales[level]).clamp(max=8.0).exp())
+        distance = torch.cat(distances, 1)  # left, top, right, bottom in cells
+        low = locations.centres - distance[..., :2] * locations.strides
+        high = locations.centres + distance[..., 2:] * locations.strides
+        return Predictions(torch.cat(logits, 1).float(), torch.cat([low, high], -1)), locations
+
+    @torch.no_grad()
+    def select(self, dense: Predictions, locations: Locations, slots: int) -> Predictions:
+        """The `slots` best local maxima over all levels, best first, cut from the graph.
+
+        A location counts with its best class among those whose score is the largest in its window; the other locations
+        follow only where there are too few maxima. Boxes are clipped to the canvas.
+        """
+        scores = dense.logits.sigmoid()
+        peaks = []
+        for level in scores.split([rows * columns for rows, columns in locations.shapes], 1):
+            rows, columns = locations.shapes[len(peaks)]
+            grid = level.transpose(1, 2).unflatten(2, (rows, columns))
+            window = F.max_pool2d(grid, self.peak_window, stride=1, padding=self.peak_window // 2)
+            peaks.append(torch.where(grid == window, grid, grid - 1.0).flatten(2).amax(1))
+        best = torch.cat(peaks, 1).topk(min(slots, scores.shape[1]), dim=1).indices
+        chosen = dense.gather(best)
+        return Predictions(chosen.logits, chosen.boxes.clamp(0, 1))
+
+    def _locations(self, pyramid: list[Tensor], canvas: tuple[int, int]) -> Locations:
+        height, width = canvas
+        shapes = [tuple(features.shape[-2:]) for features in pyramid]
+        centres, strides = [], []
+        for (rows, columns), stride in zip(shapes, self.strides):
+            cell = torch.tensor([stride / width, stride / height], device=pyramid[0].device)
+            y, x = torch.meshgrid(
+                torch.arange(rows, device=cell.device) + 0.5, torch.arange(columns, device=cell.device) + 0.5,
+                indexing="ij",
+            )
+            centres.append(torch.stack([x, y], -1).flatten(0, 1) * cell)
+            strides.append(cell.expand(rows * columns, 2))
+        return Locations(torch.cat(centres), torch.cat(strides), shapes)

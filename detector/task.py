@@ -1,0 +1,165 @@
+"""The training step, the metric and the optimizer."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from functools import partial
+
+import lightning
+import torch
+from torch import Tensor
+
+from detector.evaluation.coco_map import NAMES, CocoMAP
+from detector.losses.dense_loss import DenseLoss
+from detector.losses.set_loss import SetLoss
+from detector.model import Detector
+from detector.postprocess import suppress, write_out
+from detector.types import Batch, Target
+
+log = logging.getLogger(__name__)
+
+
+class Task(lightning.LightningModule):
+    """Trains and evaluates a detector.
+
+    Args:
+        detector: what is trained.
+        set_loss: of the decoder's passes.
+        dense_loss: of the dense head.
+        optimizer: takes parameter groups; its `lr` is that of everything but the backbone.
+        schedule: takes the optimizer and `total_steps`.
+        backbone_lr_factor: the backbone's rate is this times `lr`.
+        metric_backend: see `CocoMAP`.
+        nms_threshold: of the reference, the dense head with non-maximum suppression.
+        seed: of what is random in the model itself (dropout), anew each epoch.
+        run: plain values that go into the checkpoint, so that it can be rebuilt.
+    """
+
+    def __init__(
+        self, detector: Detector, *, set_loss: SetLoss, dense_loss: DenseLoss, optimizer: partial,
+        schedule: Callable, backbone_lr_factor: float, metric_backend: str, nms_threshold: float, seed: int, run: dict,
+    ):
+        super().__init__()
+        self.detector = detector.to(memory_format=torch.channels_last)
+        self.set_loss, self.dense_loss = set_loss, dense_loss
+        self.make_optimizer, self.make_schedule = optimizer, schedule
+        self.backbone_lr_factor, self.metric_backend = backbone_lr_factor, metric_backend
+        self.nms_threshold, self.seed, self.run = nms_threshold, seed, run
+        self.metrics: dict[str, CocoMAP] = {}
+        self.scores: dict[str, dict] = {}
+        """Of the last test: `decoder` and `dense_nms`, as `CocoMAP.compute` returns them."""
+        self.skipped: set[str] = set()
+        """Why samples could not be used, each reason once."""
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The weighted terms of a batch, in float32."""
+        output = self.detector(batch.images)
+        return self._terms(output, batch.targets)
+
+    def _terms(self, output, targets: list[Target]) -> dict[str, Tensor]:
+        with torch.autocast(self.device.type, enabled=False):
+            return {
+                **self.set_loss(output.passes, targets),
+                **self.dense_loss(output.dense, output.locations, targets),
+            }
+
+    def on_train_epoch_start(self) -> None:
+        torch.manual_seed(self.seed + self.current_epoch)
+
+    def training_step(self, loaded: tuple[Batch, list[str]], index: int) -> Tensor | None:
+        batch, reasons = loaded
+        self._note(reasons)
+        if not len(batch):
+            return None
+        self._warn_of_crowded(batch.targets)
+        terms = self.losses(batch)
+        loss = torch.stack(list(terms.values())).sum()
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch))
+        self.log_dict(
+            {f"train/{name}": term.detach() for name, term in terms.items()}, on_step=False, on_epoch=True,
+            batch_size=len(batch),
+        )
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        if "val" not in self.metrics:
+            self.metrics["val"] = CocoMAP(self.trainer.datamodule.val, backend=self.metric_backend)
+            if not self.metrics["val"].objects:
+                log.warning("the validation split holds no objects: no mAP can be measured on it, it is logged as 0")
+        self.metrics["val"].reset()
+
+    def validation_step(self, loaded: tuple[Batch, list[str]], index: int) -> None:
+        batch, reasons = loaded
+        self._note(reasons)
+        if not len(batch):
+            return
+        output = self.detector(batch.images)
+        terms = self._terms(output, batch.targets)
+        self.log(
+            "val/loss", torch.stack(list(terms.values())).sum(), batch_size=len(batch), sync_dist=True, on_epoch=True
+        )
+        self._update("val", write_out(output.passes[-1], _sizes(batch)), batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self.metrics["val"].gather()
+        scores = self.metrics["val"].compute()
+        for name in NAMES:  # a figure without objects to measure it on is logged as 0
+            self.log(f"val/{name}", 0.0 if math.isnan(scores[name]) else scores[name], prog_bar=name == "AP")
+
+    def on_test_epoch_start(self) -> None:
+        dataset = self.trainer.test_dataloaders.dataset
+        for row in ("decoder", "dense_nms"):
+            self.metrics[row] = CocoMAP(dataset, backend=self.metric_backend)
+
+    def test_step(self, loaded: tuple[Batch, list[str]], index: int) -> None:
+        batch, reasons = loaded
+        self._note(reasons)
+        if not len(batch):
+            return
+        output = self.detector(batch.images)
+        self._update("decoder", write_out(output.passes[-1], _sizes(batch)), batch)
+        self._update("dense_nms", suppress(output.dense, _sizes(batch), iou_threshold=self.nms_threshold), batch)
+
+    def on_test_epoch_end(self) -> None:
+        for row in ("decoder", "dense_nms"):
+            self.metrics[row].gather()
+            self.scores[row] = self.metrics[row].compute()
+        self.log_dict({f"test/{name}": self.scores["decoder"][name] for name in NAMES})
+
+    def configure_optimizers(self) -> dict:
+        backbone = [p for p in self.detector.backbone.parameters() if p.requires_grad]
+        inside = {id(p) for p in backbone}
+        rest = [p for p in self.detector.parameters() if p.requires_grad and id(p) not in inside]
+        rate = self.make_optimizer.keywords["lr"]
+        groups = [{"params": rest, "lr": rate}]
+        if backbone:
+            groups.append({"params": backbone, "lr": rate * self.backbone_lr_factor})
+        optimizer = self.make_optimizer(groups)
+        schedule = self.make_schedule(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        checkpoint["run"] = self.run
+
+    def _update(self, row: str, detections: list, batch: Batch) -> None:
+        self.metrics[row].update([target.image_id for target in batch.targets], detections)
+
+    def _note(self, reasons: list[str]) -> None:
+        for reason in reasons:
+            if reason not in self.skipped:
+                self.skipped.add(reason)
+                log.warning("%s; skipped", reason)
+
+    def _warn_of_crowded(self, targets: list[Target]) -> None:
+        slots = self.detector.decoder.slots
+        for target in targets:
+            key = f"image {target.image_id} has {len(target.labels)} objects, more than decoder.slots={slots}"
+            if len(target.labels) > slots and key not in self.skipped:
+                self.skipped.add(key)
+                log.warning("%s: %d of them cannot be learnt", key, len(target.labels) - slots)
+
+
+def _sizes(batch: Batch) -> list[tuple[int, int]]:
+    return [target.size for target in batch.targets]

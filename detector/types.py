@@ -1,0 +1,117 @@
+"""The values that travel between the parts.
+
+Letters in shapes: B images, L locations of the dense head, Q slots (steps of the sequence), N objects of one
+image, M matched pairs, C classes, D channels, H and W rows and columns.
+
+Boxes are `xyxy` and normalised to the canvas (0 … 1) everywhere inside; `Detections` alone are in original pixels.
+Labels are 0 … C-1, without a background class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float, Int64, UInt8
+from torch import Tensor
+
+
+@dataclass
+class Target:
+    """The objects of one image."""
+
+    boxes: Float[Tensor, "N 4"]
+    labels: Int64[Tensor, "N"]
+    image_id: int
+    size: tuple[int, int]
+    """Original (height, width) in pixels."""
+
+    def to(self, *args, **kwargs) -> Target:
+        return Target(self.boxes.to(*args, **kwargs), self.labels.to(*args, **kwargs), self.image_id, self.size)
+
+
+@dataclass
+class Batch:
+    """Images on the canvas, as bytes, and their targets."""
+
+    images: UInt8[Tensor, "B 3 H W"]
+    targets: list[Target]
+
+    def to(self, *args, **kwargs) -> Batch:
+        return Batch(self.images.to(*args, **kwargs), [target.to(*args, **kwargs) for target in self.targets])
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass
+class Predictions:
+    """One box and C class logits for each of Q places: slots of a decoder's pass, or locations of the dense head."""
+
+    logits: Float[Tensor, "B Q C"]
+    boxes: Float[Tensor, "B Q 4"]
+
+    def detach(self) -> Predictions:
+        return Predictions(self.logits.detach(), self.boxes.detach())
+
+    def gather(self, index: Int64[Tensor, "B K"]) -> Predictions:
+        """The places `index` of every image, in that order."""
+        return Predictions(*(
+            values.gather(1, index.unsqueeze(-1).expand(-1, -1, values.shape[-1]))
+            for values in (self.logits, self.boxes)
+        ))
+
+
+@dataclass
+class Locations:
+    """Where the dense head looks: the centre of every cell of every pyramid level, level after level."""
+
+    centres: Float[Tensor, "L 2"]
+    """(x, y), normalised to the canvas; the last row or column can lie just beyond 1."""
+    strides: Float[Tensor, "L 2"]
+    """(x, y) side of a cell, normalised to the canvas."""
+    shapes: list[tuple[int, int]]
+    """(rows, columns) a level."""
+
+
+@dataclass
+class Output:
+    """What the detector computes for a batch."""
+
+    dense: Predictions
+    locations: Locations
+    passes: list[Predictions]
+    """One a refinement pass; the last one is the result."""
+
+
+@dataclass
+class Assignment:
+    """Which slots answer for which objects in one image: pairs, each slot and each object at most once."""
+
+    slots: Int64[Tensor, "M"]
+    objects: Int64[Tensor, "M"]
+
+
+@dataclass
+class Detections:
+    """What was found in one image, in the order in which it was written."""
+
+    boxes: Float[Tensor, "N 4"]
+    """`xyxy` in pixels of the original image."""
+    scores: Float[Tensor, "N"]
+    labels: Int64[Tensor, "N"]
+    steps: Int64[Tensor, "N"]
+    """The step of the sequence that wrote the box, from 0."""
+    names: list[str] = field(default_factory=list)
+    """Class names, where they are known."""
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, keep: Bool[Tensor, "N"] | Int64[Tensor, "K"]) -> Detections:
+        index = torch.arange(len(self), device=self.scores.device)[keep]
+        names = [self.names[i] for i in index.tolist()] if self.names else []
+        return Detections(self.boxes[index], self.scores[index], self.labels[index], self.steps[index], names)
+
+    def cpu(self) -> Detections:
+        return Detections(self.boxes.cpu(), self.scores.cpu(), self.labels.cpu(), self.steps.cpu(), self.names)

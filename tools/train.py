@@ -1,0 +1,18 @@
+"""Train a detector, test it and draw what it finds: python tools/train.py [experiment=NAME] [KEY=VALUE …] [-m]"""
+
+import hydra
+from omegaconf import DictConfig
+
+from detector.commands import say_plainly
+
+
+@hydra.main(config_path="../conf", config_name="train", version_base="1.3")
+@say_plainly
+def main(config: DictConfig) -> float:
+    from detector.run import train
+
+    return train(config)
+
+
+if __name__ == "__main__":
+    main()
