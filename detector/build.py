@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
-from hydra.utils import instantiate
+import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from detector.data.datamodule import DataModule
@@ -15,6 +16,8 @@ from detector.losses.dense_loss import DenseLoss
 from detector.losses.set_loss import SetLoss
 from detector.model import Detector
 from detector.task import Task
+
+instantiate = partial(hydra.utils.instantiate, _convert_="all")  # built objects get plain lists and dicts
 
 
 def plain(config: DictConfig) -> dict:
@@ -34,9 +37,9 @@ def build_datamodule(config: dict, *, class_names: list[str] | None = None) -> D
     dataset = dict(data["dataset"])
     named = dataset.pop("class_names", None)
     return DataModule(
-        dataset=instantiate({**dataset, "_partial_": True}, _convert_="all"),
+        dataset=instantiate({**dataset, "_partial_": True}),
         augment=Transform(
-            canvas=canvas, transforms=instantiate(augmentation["transforms"], _convert_="all"),
+            canvas=canvas, transforms=instantiate(augmentation["transforms"]),
             min_visibility=augmentation["min_visibility"],
         ),
         resize=Transform(canvas=canvas),

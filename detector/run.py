@@ -13,17 +13,24 @@ from pathlib import Path
 import lightning
 import numpy as np
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.progress import track
 
-from detector.build import build_datamodule, build_task, load_task, load_weights, plain, read_checkpoint
+from detector.build import (
+    build_datamodule,
+    build_task,
+    instantiate,
+    load_task,
+    load_weights,
+    plain,
+    read_checkpoint,
+)
 from detector.data.dataset import DetectionDataset
 from detector.drawing import draw
 from detector.errors import InputError
 from detector.evaluation.coco_map import table
 from detector.evaluation.precision_recall import plot_precision_recall
-from detector.evaluation.record import machine, rounded, run_record
+from detector.evaluation.record import commit, machine, rounded, run_record
 from detector.predictor import Predictor, load
 from detector.task import Task
 
@@ -49,13 +56,14 @@ def train(config: DictConfig) -> float:
     data = build_datamodule(run)
     log.info("%d training images, %d to validate, classes: %s", len(data.train), len(data.val),
              ", ".join(data.class_names))
-    task = build_task({**run, "command": _command()}, data.class_names)
+    task = build_task(run, data.class_names)
     if resumed:
         load_weights(task, resumed)  # says what does not fit before anything starts
     callbacks = {name: instantiate(callback) for name, callback in run["callbacks"].items() if callback}
     trainer: lightning.Trainer = instantiate(
         run["trainer"], callbacks=list(callbacks.values()), logger=[instantiate(one) for one in run["logger"].values()]
     )
+    made_by = commit()
     started = time.time()
     trainer.fit(task, datamodule=data, ckpt_path=run["checkpoint"], weights_only=True)
     seconds = time.time() - started
@@ -73,8 +81,9 @@ def train(config: DictConfig) -> float:
     _test(task, data.test, data.loader(data.test), trainer, folder)
     if trainer.is_global_zero:
         (folder / "train.json").write_text(json.dumps(
-            {"train_seconds": round(seconds, 1), "epochs": trainer.current_epoch, "images": len(data.train),
-             "machine": machine(trainer), "checkpoint": chosen}, indent=2
+            {"command": _command(), "commit": made_by, "machine": machine(trainer), "images": len(data.train),
+             "epochs": trainer.current_epoch, "train_seconds": round(seconds, 1), "checkpoint": Path(chosen).name},
+            indent=2,
         ))
         _draw_some(task, data.test, folder / "pictures", run["pictures"], tuple(run["data"]["canvas"]))
     return float(best) if best is not None else 0.0

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64, UInt8
+from jaxtyping import Bool, Int, UInt8
 
 from detector.data.dataset import DetectionDataset, Record, require_split
 from detector.data.transform import Transform
@@ -45,8 +45,8 @@ class Shapes(DetectionDataset):
     """
 
     def __init__(
-        self, *, splits: dict[str, int], split: str, size: tuple[int, int], objects: tuple[int, int],
-        side: tuple[int, int], crowding: float, seed: int, transform: Transform,
+        self, *, splits: dict[str, int], split: str, size: Sequence[int], objects: Sequence[int],
+        side: Sequence[int], crowding: float, seed: int, transform: Transform,
         class_names: Sequence[str] | None = None, on_bad_sample: str = "skip",
     ):
         require_split(splits, split)
@@ -164,7 +164,7 @@ class _Shape:
         inside = _inside(CLASS_NAMES[label], u, v, side * FINE)  # `side * FINE` half sub-pixels are half a side
         fine = inside.reshape(2 * half, FINE, 2 * half, FINE).sum((1, 3))
         rows, columns = np.flatnonzero(fine.any(1)), np.flatnonzero(fine.any(0))
-        self.mask: Int64[np.ndarray, "h w"] = fine[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        self.mask: Int[np.ndarray, "h w"] = fine[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         x1, y1 = centre[0] - half + int(columns[0]), centre[1] - half + int(rows[0])
         self.box = (x1, y1, x1 + self.mask.shape[1], y1 + self.mask.shape[0])
 
@@ -176,7 +176,7 @@ class _Shape:
             mine = seen[y1 - self.box[1] : y2 - self.box[1], x1 - self.box[0] : x2 - self.box[0]]
             mine &= cover.mask[y1 - cover.box[1] : y2 - cover.box[1], x1 - cover.box[0] : x2 - cover.box[0]] == 0
 
-    def paint(self, picture: Int64[np.ndarray, "H W 3"], random: np.random.Generator) -> None:
+    def paint(self, picture: Int[np.ndarray, "H W 3"], random: np.random.Generator) -> None:
         x1, y1, x2, y2 = self.box
         patch = picture[y1:y2, x1:x2]
         colour = random.integers(0, 256, 3)
@@ -188,7 +188,7 @@ class _Shape:
         patch[:] = ((FINE**2 - alpha) * patch + alpha * np.clip(colour + grain, 0, 255)) // FINE**2
 
 
-def _inside(name: str, u: Int64[np.ndarray, "n n"], v: Int64[np.ndarray, "n n"], r: int) -> Bool[np.ndarray, "n n"]:
+def _inside(name: str, u: Int[np.ndarray, "_ _"], v: Int[np.ndarray, "_ _"], r: int) -> Bool[np.ndarray, "_ _"]:
     """Which points belong to an upright shape that fits a square of half side `r` around the origin."""
     if name == "circle":
         return u * u + v * v <= r * r
@@ -206,7 +206,7 @@ def _inside(name: str, u: Int64[np.ndarray, "n n"], v: Int64[np.ndarray, "n n"],
     return upward | downward
 
 
-def _background(random: np.random.Generator, height: int, width: int) -> Int64[np.ndarray, "H W 3"]:
+def _background(random: np.random.Generator, height: int, width: int) -> Int[np.ndarray, "H W 3"]:
     """Coarse colour patches, blended, under fine noise."""
     cell = 24
     rows, columns = height // cell + 2, width // cell + 2

@@ -31,11 +31,11 @@ def run_record(task: Task, dataset: DetectionDataset, config: dict, split: str, 
     """
     trained = json.loads((checkpoint.parent.parent / "train.json").read_text())
     return {
-        "command": task.run["config"]["command"],
-        "commit": commit(),
+        "command": trained["command"],
+        "commit": trained["commit"],
         "seed": config["seed"],
         "machine": trained["machine"],
-        "data": config["experiment"],
+        "data": config["name"],
         "split": split,
         "images": len(dataset),
         "train_images": trained["images"],

@@ -1,0 +1,33 @@
+"""Shapes and types of every annotated function are checked while the tests run."""
+
+import os
+
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+
+import warnings
+
+import jaxtyping
+
+with warnings.catch_warnings():  # what other people's packages warn of when first imported is not ours to mend
+    warnings.simplefilter("ignore")
+    import albumentations  # noqa: F401
+    import lightning  # noqa: F401
+    import timm  # noqa: F401
+    import torch  # noqa: F401
+
+    jaxtyping.install_import_hook("detector", "typechecker.checked")
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The real data beside the project."""
+    if not SHARED.is_dir():
+        pytest.skip("no ../shared/data")
+    return SHARED

@@ -1,0 +1,97 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from detector.losses.dense_loss import DenseLoss
+from detector.losses.focal import Focal
+from detector.losses.set_loss import SetLoss
+from detector.losses.varifocal import Varifocal
+from detector.matchers.hungarian import Hungarian
+from detector.types import Assignment, Locations, Predictions, Target
+
+
+def test_varifocal_by_hand():
+    logits = torch.tensor([[0.0, math.log(3.0)], [0.0, -math.log(3.0)]])  # scores .5 .75 / .5 .25
+    positive = torch.tensor([[True, False], [False, False]])
+    quality = torch.tensor([[0.8, 0.0], [0.0, 0.0]])
+    expected = 0.8 * -(0.8 * math.log(0.5) + 0.2 * math.log(0.5))
+    expected += 0.75 * (0.75**2 * -math.log(0.25) + 0.5**2 * -math.log(0.5) + 0.25**2 * -math.log(0.75))
+    assert Varifocal(alpha=0.75, gamma=2.0)(logits, quality, positive).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_focal_by_hand():
+    logits = torch.tensor([[0.0, math.log(3.0)]])
+    positive = torch.tensor([[True, False]])
+    expected = 0.25 * 0.5**2 * -math.log(0.5) + 0.75 * 0.75**2 * -math.log(0.25)
+    loss = Focal(alpha=0.25, gamma=2.0)
+    assert loss(logits, positive.float(), positive).item() == pytest.approx(expected, rel=1e-5)
+    assert loss(logits, positive * 0.1, positive).item() == pytest.approx(expected, rel=1e-5)  # whatever the IoU
+
+
+def set_loss(matcher=None) -> SetLoss:
+    matcher = matcher or Hungarian(class_cost=2, l1_cost=5, giou_cost=2)
+    return SetLoss(matcher=matcher, class_loss=Varifocal(), class_weight=1, l1_weight=5, giou_weight=2)
+
+
+def test_set_loss_by_hand():
+    """Two objects in two images; slot 1 answers exactly, slot 0 with a box half as wide."""
+    boxes = torch.tensor([[[0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]], [[0.0, 0.0, 0.25, 0.5], [0.2, 0.2, 0.3, 0.3]]])
+    predictions = Predictions(torch.zeros(2, 2, 1), boxes)
+    label = torch.tensor([0])
+    targets = [
+        Target(torch.tensor([[0.5, 0.5, 1.0, 1.0]]), label, 0, (9, 9)),
+        Target(torch.tensor([[0.0, 0.0, 0.5, 0.5]]), label, 1, (9, 9)),
+    ]
+    pairs = [Assignment(torch.tensor([1]), torch.tensor([0])), Assignment(torch.tensor([0]), torch.tensor([0]))]
+    terms = set_loss().one_pass(predictions, pairs, targets)
+    assert terms["l1"].item() == pytest.approx(5 * 0.25 / 2)
+    assert terms["giou"].item() == pytest.approx(2 * (0 + 0.5) / 2, abs=1e-5)
+    log2 = math.log(2)
+    assert terms["class"].item() == pytest.approx((1.0 * log2 + 0.5 * log2 + 2 * 0.75 * 0.25 * log2) / 2, rel=1e-5)
+
+
+def test_a_perfect_answer_costs_nothing():
+    truth = torch.tensor([[0.1, 0.1, 0.4, 0.5], [0.5, 0.2, 0.9, 0.9]])
+    target = Target(truth, torch.tensor([1, 0]), 0, (9, 9))
+    boxes = torch.cat([truth.flip(0), torch.tensor([[0.0, 0.0, 0.1, 0.1]])]).unsqueeze(0)
+    logits = torch.full((1, 3, 2), -30.0)
+    logits[0, 0, 0] = logits[0, 1, 1] = 30.0
+    terms = set_loss()([Predictions(logits, boxes)] * 2, [target])
+    assert all(term.item() == pytest.approx(0, abs=1e-5) for term in terms.values())
+
+
+def test_every_pass_counts():
+    target = Target(torch.tensor([[0.1, 0.1, 0.4, 0.5]]), torch.tensor([0]), 0, (9, 9))
+    one = Predictions(torch.zeros(1, 2, 1), torch.tensor([[[0.1, 0.1, 0.3, 0.5], [0.6, 0.6, 0.9, 0.9]]]))
+    once, twice = set_loss()([one], [target]), set_loss()([one, one], [target])
+    for name in once:
+        assert twice[name].item() == pytest.approx(2 * once[name].item())
+
+
+def test_order_of_objects_does_not_matter():
+    generator = torch.Generator().manual_seed(0)
+    low = torch.rand(6, 2, generator=generator) * 0.5
+    boxes = torch.cat([low, low + 0.3], 1)
+    predictions = Predictions(torch.randn(1, 6, 2, generator=generator), boxes.unsqueeze(0))
+    truth, labels = boxes[:3] + 0.02, torch.tensor([0, 1, 0])
+    a = set_loss()([predictions], [Target(truth, labels, 0, (9, 9))])
+    b = set_loss()([predictions], [Target(truth.flip(0), labels.flip(0), 0, (9, 9))])
+    assert all(a[name].item() == pytest.approx(b[name].item(), rel=1e-5) for name in a)
+
+
+def test_dense_loss_by_hand():
+    """One positive location of weight .6 whose box covers half of the object, one empty location."""
+
+    def assigner(logits: Tensor, boxes: Tensor, locations: Locations, target: Target):
+        return torch.tensor([0]), torch.tensor([0]), torch.tensor([0.6])
+
+    dense = Predictions(torch.zeros(1, 2, 1), torch.tensor([[[0.0, 0.0, 0.5, 0.5], [0.0, 0.0, 0.1, 0.1]]]))
+    target = Target(torch.tensor([[0.0, 0.0, 0.5, 1.0]]), torch.tensor([0]), 0, (9, 9))
+    locations = Locations(torch.zeros(2, 2), torch.ones(2, 2), [(1, 2)])
+    loss = DenseLoss(assigner=assigner, class_loss=Varifocal(), class_weight=1, giou_weight=2)
+    terms = loss(dense, locations, [target])
+    log2 = math.log(2)
+    assert terms["dense_giou"].item() == pytest.approx(2 * 0.5 * 0.6, abs=1e-5)  # divided by 1, as .6 is less
+    assert terms["dense_class"].item() == pytest.approx(0.6 * log2 + 0.75 * 0.25 * log2, rel=1e-5)

@@ -1,0 +1,76 @@
+"""Small data sets on disk, and configs of the real tree."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from hydra import compose, initialize_config_dir
+from PIL import Image
+
+from detector.build import plain
+
+ROOT = Path(__file__).resolve().parents[1]
+CONF = ROOT / "conf"
+
+SCENE = {  # file stem: (width, height), [(class, x1, y1, x2, y2)] with edges as coordinates from 0
+    "a": ((80, 60), [("cat", 10, 5, 40, 30), ("dog", 42.5, 12.25, 70, 55)]),
+    "b": ((64, 64), [("dog", 0, 0, 64, 64)]),
+    "c": ((50, 70), []),
+    "d": ((90, 40), [("cat", 60, 10, 90, 40), ("cat", 5, 5, 25, 25), ("dog", 30, 10, 50, 35)]),
+}
+
+
+def run_config(tmp_path: Path, *overrides: str) -> dict:
+    """The plain config of a training run that writes to `tmp_path`."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", overrides=[f"output_dir={tmp_path}", "name=test", *overrides])
+    return plain(config)
+
+
+def write_image(file: Path, size: tuple[int, int], seed: int = 0) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(file)
+
+
+def object_xml(name: str, box: tuple, difficult: int = 0, extra: str = "") -> str:
+    edges = "".join(f"<{k}>{v}</{k}>" for k, v in zip(("xmin", "ymin", "xmax", "ymax"), box))
+    return f"""
+  <object>
+    <name>{name}</name><difficult>{difficult}</difficult>
+    <bndbox>{edges}</bndbox>{extra}
+  </object>"""
+
+
+def annotation_xml(size: tuple[int, int], objects: str) -> str:
+    return f"<annotation>\n  <size><width>{size[0]}</width><height>{size[1]}</height></size>{objects}\n</annotation>"
+
+
+def write_voc(root: Path, scene: dict = SCENE, *, one_based: bool = False) -> Path:
+    """The scene as Pascal VOC, all in the list `all`."""
+    (root / "Annotations").mkdir(parents=True)
+    (root / "ImageSets/Main").mkdir(parents=True)
+    for number, (stem, (size, objects)) in enumerate(scene.items()):
+        write_image(root / "JPEGImages" / f"{stem}.png", size, number)
+        text = "".join(object_xml(name, (x1 + one_based, y1 + one_based, x2, y2)) for name, x1, y1, x2, y2 in objects)
+        (root / "Annotations" / f"{stem}.xml").write_text(annotation_xml(size, text))
+    (root / "ImageSets/Main/all.txt").write_text("\n".join(scene) + "\n")
+    return root
+
+
+def write_coco(root: Path, scene: dict = SCENE) -> Path:
+    """The scene as COCO JSON, category ids with a gap, in `annotations.json` and `images/`."""
+    ids = {"cat": 3, "dog": 17}
+    images, annotations = [], []
+    for number, (stem, (size, objects)) in enumerate(scene.items()):
+        write_image(root / "images" / f"{stem}.png", size, number)
+        images.append({"id": 100 + number, "file_name": f"{stem}.png", "width": size[0], "height": size[1]})
+        for name, x1, y1, x2, y2 in objects:
+            annotations.append({
+                "id": len(annotations) + 1, "image_id": 100 + number, "category_id": ids[name], "iscrowd": 0,
+                "bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1),
+            })
+    categories = [{"id": number, "name": name} for name, number in ids.items()]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (root / "annotations.json").write_text(json.dumps(content))
+    return root

@@ -1,0 +1,35 @@
+import torch
+
+from detector.postprocess import suppress, write_out
+from detector.types import Predictions
+
+
+def predictions() -> Predictions:
+    logits = torch.tensor([[[2.0, -3.0], [1.0, -3.0], [-1.0, 1.5], [-9.0, -9.0]]])
+    boxes = torch.tensor([[[0.1, 0.1, 0.5, 0.5], [0.1, 0.1, 0.5, 0.45], [0.1, 0.1, 0.5, 0.5], [0.6, 0.6, 1.3, 0.9]]])
+    return Predictions(logits, boxes)
+
+
+def test_each_slot_writes_its_best_class_in_order_and_in_pixels():
+    (found,) = write_out(predictions(), [(100, 200)])
+    assert found.steps.tolist() == [0, 1, 2, 3] and found.labels[:3].tolist() == [0, 0, 1]
+    torch.testing.assert_close(found.boxes[0], torch.tensor([20.0, 10.0, 100.0, 50.0]))
+    torch.testing.assert_close(found.boxes[3], torch.tensor([120.0, 60.0, 200.0, 90.0]))  # clipped to the image
+    torch.testing.assert_close(found.scores[:3], torch.tensor([2.0, 1.0, 1.5]).sigmoid())
+
+
+def test_threshold_keeps_the_step_numbers():
+    (found,) = write_out(predictions(), [(100, 200)], threshold=0.8)
+    assert found.steps.tolist() == [0, 2]
+
+
+def test_suppression_is_within_a_class():
+    (found,) = suppress(predictions(), [(100, 200)], iou_threshold=0.5)
+    assert found.labels[:2].tolist() == [0, 1]  # the second box of class 0 is gone, the equal one of class 1 stays
+    assert len(found) == 3 and found.steps.tolist() == [0, 1, 2]
+    assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
+
+
+def test_suppression_keeps_at_most():
+    (found,) = suppress(predictions(), [(100, 200)], iou_threshold=0.99, keep=2)
+    assert len(found) == 2
