@@ -1,0 +1,160 @@
+import logging
+
+import numpy as np
+import pytest
+import torch
+from scenes import SCENE, annotation_xml, object_xml, write_coco, write_image, write_voc
+
+from detector.data.coco import COCO
+from detector.data.transform import Transform
+from detector.data.voc import VOC
+from detector.errors import InputError
+
+RESIZE = Transform(canvas=(64, 48))
+ALL = {"train": "all"}
+
+
+def voc(root, **options) -> VOC:
+    options = {"splits": ALL, "split": "train", "class_names": None, "one_based": False, **options}
+    return VOC(root=str(root), transform=RESIZE, **options)
+
+
+def one(tmp_path, objects: str, size=(80, 60), **options) -> VOC:
+    """A data set of one image with these objects."""
+    write_image(tmp_path / "x.png", size)
+    (tmp_path / "x.xml").write_text(annotation_xml(size, objects))
+    return voc(tmp_path, splits={"train": 1.0}, **options)
+
+
+@pytest.mark.parametrize("one_based", [False, True])
+def test_voc_and_coco_give_identical_targets(tmp_path, one_based):
+    a = voc(write_voc(tmp_path / "voc", one_based=one_based), one_based=one_based)
+    write_coco(tmp_path / "coco")
+    b = COCO(
+        root=str(tmp_path / "coco"), annotations="annotations.json", images="images", splits={"train": 1.0},
+        split="train", class_names=None, transform=RESIZE,
+    )
+    assert a.class_names == b.class_names == ["cat", "dog"] and len(a) == len(b) == 4
+    for index in range(4):
+        x, y = a[(0, index)], b[(0, index)]
+        assert torch.equal(x.image, y.image)
+        torch.testing.assert_close(x.target.boxes, y.target.boxes)
+        assert torch.equal(x.target.labels, y.target.labels) and x.target.size == y.target.size
+    assert b.category_ids == [3, 17]
+
+
+def test_boxes_are_normalised_to_the_canvas(tmp_path):
+    sample = voc(write_voc(tmp_path))[(0, 0)]
+    width, height = SCENE["a"][0]
+    expected = torch.tensor([[10, 5, 40, 30], [42.5, 12.25, 70, 55]]) / torch.tensor([width, height, width, height])
+    torch.testing.assert_close(sample.target.boxes, expected)
+    assert sample.target.size == (height, width) and sample.image.shape == (3, 48, 64)
+
+
+def test_only_direct_objects_count_and_difficult_ones_are_ignored(tmp_path):
+    part = "<part><name>head</name><bndbox><xmin>12</xmin><ymin>12</ymin><xmax>20</xmax><ymax>20</ymax></bndbox></part>"
+    text = object_xml("person", (10, 10, 40, 40), extra=part) + object_xml("dog", (1, 1, 9, 9), difficult=1)
+    data = one(tmp_path, text)
+    assert data.class_names == ["dog", "person"]
+    record = data.records[0]
+    assert record.labels.tolist() == [1, 0] and record.ignored.tolist() == [False, True]
+    assert data[(0, 0)].target.labels.tolist() == [1]
+
+
+def test_decimals_and_one_based_pixels(tmp_path):
+    record = one(tmp_path, object_xml("cat", (1, 1.5, 80, 60)), one_based=True).records[0]
+    np.testing.assert_allclose(record.boxes, [[0, 0.5, 80, 60]])
+
+
+def test_bad_boxes_are_clipped_or_skipped_and_reported_with_their_line(tmp_path, caplog):
+    objects = (
+        object_xml("cat", (-20, 10, 30, 30)) + object_xml("cat", (50, 50, 50, 50)) + object_xml("cat", (90, 5, 99, 9))
+    )
+    with caplog.at_level(logging.WARNING):
+        record = one(tmp_path, objects).records[0]
+    np.testing.assert_allclose(record.boxes, [[0, 10, 30, 30]])
+    (message,) = caplog.messages
+    assert "3 problem(s)" in message and "x.xml, line 3: box (-20, 10, 30, 30) leaves the 80×60 image; clipped" in message
+    assert "x.xml, line 7: box (50, 50, 50, 50) has no area" in message
+
+
+@pytest.mark.parametrize(
+    "content, expected",
+    [
+        ("<annotation><size>", "x.xml: not an XML annotation"),
+        ("<annotation></annotation>", "x.xml: <size/height> is missing, expected a number"),
+        (annotation_xml((80, 60), object_xml("cat", ("left", 1, 9, 9))), "line 3: <bndbox/xmin> is 'left'"),
+        (annotation_xml((80, 60), "<object></object>"), "line 2: object without a <name>"),
+    ],
+)
+def test_broken_annotations_are_named_and_skipped_or_refused(tmp_path, caplog, content, expected):
+    root = write_voc(tmp_path / "voc")
+    (root / "ImageSets/Main/all.txt").write_text("a\nx\n")
+    (root / "Annotations/x.xml").write_text(content)
+    write_image(root / "JPEGImages/x.png", (80, 60))
+    with caplog.at_level(logging.WARNING):
+        assert len(voc(root)) == 1
+    assert expected in caplog.text
+    with pytest.raises(InputError, match="on_bad_sample=skip"):
+        voc(root, on_bad_sample="raise")
+
+
+def test_unknown_class(tmp_path):
+    text = object_xml("cat", (1, 1, 9, 9)) + object_xml("unicorn", (1, 1, 9, 9))
+    with pytest.raises(InputError, match=r"x.xml, line 7: class 'unicorn' is not among .*\(cat\)"):
+        one(tmp_path, text, class_names=["cat"])
+    assert len(one(tmp_path, text, class_names=["cat"], unknown_classes="skip").records[0].labels) == 1
+
+
+def test_missing_things_are_named(tmp_path):
+    with pytest.raises(InputError, match="no data folder .*nowhere; run this"):
+        voc(tmp_path / "nowhere", how_to_get="run this")
+    root = write_voc(tmp_path / "voc")
+    with pytest.raises(InputError, match="no split 'vall'; there are train"):
+        voc(root, split="vall")
+    with pytest.raises(InputError, match="no list .*everything.txt; there are: all"):
+        voc(root, splits={"train": "everything"})
+    (root / "ImageSets/Main/none.txt").write_text("")
+    with pytest.raises(InputError, match="split 'train' of .* is empty"):
+        voc(root, splits={"train": "none"})
+
+
+def test_images_that_do_not_open(tmp_path):
+    root = write_voc(tmp_path)
+    (root / "JPEGImages/b.png").write_bytes(b"not a picture")
+    (root / "JPEGImages/d.png").unlink()
+    write_image(root / "JPEGImages/c.png", (11, 11))
+    data = voc(root)
+    assert "b.png: does not open as an image" in data[(0, 1)].reason
+    assert "c.png: is 11×11 pixels, its annotation says 50×70" in data[(0, 2)].reason
+    assert "no such image" in data[(0, 3)].reason
+    with pytest.raises(InputError, match="b.png.*on_bad_sample=skip"):
+        voc(root, on_bad_sample="raise")[(0, 1)]
+
+
+def test_fractions_are_seeded_and_disjoint(tmp_path):
+    root = write_voc(tmp_path, {f"{i:02d}": ((40, 40), [("cat", 1, 1, 9, 9)]) for i in range(20)})
+    shares = {"train": 0.8, "val": 0.1, "test": 0.1}
+
+    def stems(split, seed):
+        return {record.path.stem for record in voc(root, splits=shares, split=split, seed=seed).records}
+
+    parts = [stems(split, 0) for split in shares]
+    assert [len(part) for part in parts] == [16, 2, 2] and len(set.union(*parts)) == 20
+    assert stems("val", 0) == parts[1] != stems("val", 1)
+    with pytest.raises(InputError, match="sum up to 1"):
+        voc(root, splits={"train": 0.8, "val": 0.4})
+
+
+def test_real_voc(shared_data):
+    data = voc(shared_data / "voc", splits={"test": ["VOC2007/test"]}, split="test", one_based=True)
+    assert len(data) == 1018 and len(data.class_names) == 20
+    record = data.records[0]
+    assert data.read(record).shape[:2] == record.size
+
+
+def test_real_bccd_reports_its_two_empty_boxes(shared_data, caplog):
+    with caplog.at_level(logging.WARNING):
+        data = voc(shared_data / "bccd", splits={"train": "trainval"})
+    assert len(data) == 292 and data.class_names == ["Platelets", "RBC", "WBC"]
+    assert "2 problem(s)" in caplog.text and "BloodImage_00338.xml, line 158" in caplog.text
