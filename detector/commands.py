@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import logging
 import sys
 from collections.abc import Callable
 
+from hydra.errors import InstantiationException
 from omegaconf.errors import MissingMandatoryValue
 
 from detector.errors import InputError
@@ -19,8 +19,11 @@ def say_plainly(command: Callable) -> Callable:
     def wrapped(config):
         try:
             return command(config)
-        except (InputError, MissingMandatoryValue) as error:
-            logging.getLogger(__name__).debug("refused", exc_info=True)
+        except (InputError, MissingMandatoryValue, InstantiationException) as error:
+            if isinstance(error, InstantiationException):
+                if not isinstance(error.__cause__, InputError):
+                    raise
+                error = error.__cause__  # raised by what the config builds
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
 

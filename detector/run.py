@@ -67,16 +67,16 @@ def train(config: DictConfig) -> float:
     started = time.time()
     trainer.fit(task, datamodule=data, ckpt_path=run["checkpoint"], weights_only=True)
     seconds = time.time() - started
-    best = callbacks["checkpoint"].best_model_score
+    best, last = callbacks["best"], callbacks["last"]
     log.info("trained %d epochs in %.1f minutes; checkpoints are in %s", trainer.current_epoch, seconds / 60,
-             callbacks["checkpoint"].dirpath)
+             last.dirpath)
     if trainer.interrupted:
-        raise InputError(f"interrupted; go on with checkpoint={callbacks['checkpoint'].last_model_path}")
+        raise InputError(f"interrupted; go on with checkpoint={last.best_model_path}")
 
     if run["test_checkpoint"] not in ("best", "last"):
         raise InputError(f"test_checkpoint is {run['test_checkpoint']!r}; it must be best or last")
     use_best = run["test_checkpoint"] == "best" and task.metrics["val"].objects
-    chosen = callbacks["checkpoint"].best_model_path if use_best else callbacks["checkpoint"].last_model_path
+    chosen = (best if use_best else last).best_model_path
     load_weights(task, read_checkpoint(chosen))
     _test(task, data.test, data.loader(data.test), trainer, folder)
     if trainer.is_global_zero:
@@ -86,7 +86,7 @@ def train(config: DictConfig) -> float:
             indent=2,
         ))
         _draw_some(task, data.test, folder / "pictures", run["pictures"], tuple(run["data"]["canvas"]))
-    return float(best) if best is not None else 0.0
+    return float(best.best_model_score)
 
 
 def evaluate(config: DictConfig) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 import lightning
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,7 +34,7 @@ class Task(lightning.LightningModule):
         backbone_lr_factor: the backbone's rate is this times `lr`.
         metric_backend: see `CocoMAP`.
         nms_threshold: of the reference, the dense head with non-maximum suppression.
-        seed: of what is random in the model itself (dropout), anew each epoch.
+        seed: of what is random in the model itself (dropout).
         run: plain values that go into the checkpoint, so that it can be rebuilt.
     """
 
@@ -65,8 +66,10 @@ class Task(lightning.LightningModule):
                 **self.dense_loss(output.dense, output.locations, targets),
             }
 
-    def on_train_epoch_start(self) -> None:
-        torch.manual_seed(self.seed + self.current_epoch)
+    def on_train_batch_start(self, loaded: tuple[Batch, list[str]], index: int) -> None:
+        """Dropout depends on the seed, the process, the epoch and the step alone, so that a run can be resumed."""
+        place = [self.seed, self.global_rank, self.current_epoch, index]
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
 
     def training_step(self, loaded: tuple[Batch, list[str]], index: int) -> Tensor | None:
         batch, reasons = loaded

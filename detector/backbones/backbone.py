@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from detector.errors import InputError
+
 STRIDES = [8, 16, 32]
 BATCH_NORM_MODES = ("frozen", "train")
 
@@ -29,9 +31,9 @@ class Backbone(nn.Module):
     def __init__(self, body: nn.Module, *, mean: list[float], std: list[float], frozen_stages: int, batch_norm: str):
         super().__init__()
         if batch_norm not in BATCH_NORM_MODES:
-            raise ValueError(f"batch_norm is {batch_norm!r}; it must be one of {', '.join(BATCH_NORM_MODES)}")
+            raise InputError(f"batch_norm is {batch_norm!r}; it must be one of {', '.join(BATCH_NORM_MODES)}")
         if not 0 <= frozen_stages <= 5:
-            raise ValueError(f"frozen_stages is {frozen_stages}; it must be 0 (train all) to 5 (freeze all)")
+            raise InputError(f"frozen_stages is {frozen_stages}; it must be 0 (train all) to 5 (freeze all)")
         self.body = body
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
@@ -58,7 +60,7 @@ class Backbone(nn.Module):
         with torch.enable_grad():
             maps = list(self.body(torch.zeros(1, 3, 64, 64)))
         if [64 // m.shape[-1] for m in maps] != [2, 4, 8, 16, 32]:
-            raise ValueError(
+            raise InputError(
                 f"the CNN's maps have strides {[64 // m.shape[-1] for m in maps]}; expected 2, 4, 8, 16 and 32"
             )
         self.channels = [m.shape[1] for m in maps[2:]]

@@ -1,0 +1,52 @@
+import torch
+
+from detector.proposals.dense_head import DenseHead
+from detector.types import Locations, Predictions
+
+
+def head(**options) -> DenseHead:
+    torch.manual_seed(0)
+    return DenseHead(width=16, strides=[8, 16, 32], num_classes=2, **options)
+
+
+def locations_of(shapes) -> Locations:
+    count = sum(rows * columns for rows, columns in shapes)
+    return Locations(torch.zeros(count, 2), torch.ones(count, 2), shapes)
+
+
+def test_locations_are_cell_centres():
+    maps = [torch.zeros(1, 16, 4, 6), torch.zeros(1, 16, 2, 3), torch.zeros(1, 16, 1, 2)]
+    dense, locations = head()(maps, (32, 48))
+    assert dense.logits.shape == (1, 24 + 6 + 2, 2) and locations.shapes == [(4, 6), (2, 3), (1, 2)]
+    pixels = locations.centres * torch.tensor([48.0, 32.0])
+    assert pixels[0].tolist() == [4, 4] and pixels[23].tolist() == [44, 28] and pixels[24].tolist() == [8, 8]
+    assert pixels[-1].tolist() == [48, 16]  # a cell that the canvas fills by half
+    inside = (dense.boxes[..., :2] < locations.centres).all() and (dense.boxes[..., 2:] > locations.centres).all()
+    assert inside
+
+
+def test_scores_start_at_the_prior():
+    dense, _ = head(prior=0.01)([torch.randn(1, 16, 4, 6), torch.randn(1, 16, 2, 3), torch.randn(1, 16, 1, 2)], (32, 48))
+    assert (dense.logits.sigmoid() - 0.01).abs().max() < 0.01
+
+
+def test_local_maxima_come_first_best_first():
+    scores = torch.full((1, 25, 2), -5.0)
+    scores[0, 12, 0] = 3.0  # a peak in the middle of 5 × 5
+    scores[0, 13, 0] = 2.9  # its neighbour, no peak
+    scores[0, 14, 1] = 1.0  # a peak of the other class
+    scores[0, 0, 0] = 2.0  # a peak in the corner
+    dense = Predictions(scores, torch.rand(1, 25, 4))
+    chosen = head().select(dense, locations_of([(5, 5)]), 3)
+    assert chosen.logits.amax(-1)[0].tolist() == [3.0, 2.0, 1.0]
+    everything = head(peak_window=1).select(dense, locations_of([(5, 5)]), 3)
+    assert [round(v, 3) for v in everything.logits.amax(-1)[0].tolist()] == [3.0, 2.9, 2.0]
+
+
+def test_there_are_always_as_many_as_asked_for():
+    scores = torch.zeros(2, 25, 1)
+    scores[:, 12] = 4.0
+    chosen = head().select(Predictions(scores, torch.rand(2, 25, 4) * 3 - 1), locations_of([(5, 5)]), 20)
+    assert chosen.logits.shape == (2, 20, 1) and (chosen.logits[:, 0] == 4).all()
+    assert ((chosen.boxes >= 0) & (chosen.boxes <= 1)).all()
+    assert head().select(Predictions(scores, torch.rand(2, 25, 4)), locations_of([(5, 5)]), 99).logits.shape[1] == 25
