@@ -24,15 +24,17 @@ class DenseHead(nn.Module):
             (focal loss, Lin et al. 2017, section 4.1).
         peak_window: side of the window in which a location must hold a class's largest score to be proposed; 1 proposes
             neighbours too.
+        peak_levels: whether it must also hold the largest score of the cells of other levels over or under it, so that
+            an object is not proposed once a level.
     """
 
     def __init__(
         self, *, width: int, strides: list[int], num_classes: int, depth: int = 2, prior: float = 0.01,
-        peak_window: int = 3,
+        peak_window: int = 3, peak_levels: bool = False,
     ):
         super().__init__()
         self.strides = list(strides)
-        self.peak_window = peak_window
+        self.peak_window, self.peak_levels = peak_window, peak_levels
         self.class_tower = self._tower(width, depth)
         self.box_tower = self._tower(width, depth)
         self.class_output = nn.Conv2d(width, num_classes, 3, padding=1)
@@ -76,12 +78,15 @@ class DenseHead(nn.Module):
         follow only where there are too few maxima. Boxes are clipped to the canvas.
         """
         scores = dense.logits.sigmoid()
+        levels = scores.split([rows * columns for rows, columns in locations.shapes], 1)
+        grids = [level.transpose(1, 2).unflatten(2, shape) for level, shape in zip(levels, locations.shapes)]
         peaks = []
-        for level in scores.split([rows * columns for rows, columns in locations.shapes], 1):
-            rows, columns = locations.shapes[len(peaks)]
-            grid = level.transpose(1, 2).unflatten(2, (rows, columns))
-            window = F.max_pool2d(grid, self.peak_window, stride=1, padding=self.peak_window // 2)
-            peaks.append(torch.where(grid == window, grid, grid - 1.0).flatten(2).amax(1))
+        for grid in grids:
+            largest = F.max_pool2d(grid, self.peak_window, stride=1, padding=self.peak_window // 2)
+            for other in grids if self.peak_levels else ():
+                resize = F.adaptive_max_pool2d if other.shape[-1] > grid.shape[-1] else F.interpolate
+                largest = torch.maximum(largest, resize(other, grid.shape[-2:]))
+            peaks.append(torch.where(grid == largest, grid, grid - 1.0).flatten(2).amax(1))
         best = torch.cat(peaks, 1).topk(min(slots, scores.shape[1]), dim=1).indices
         chosen = dense.gather(best)
         return Predictions(chosen.logits, chosen.boxes.clamp(0, 1))

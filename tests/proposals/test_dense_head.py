@@ -50,3 +50,16 @@ def test_there_are_always_as_many_as_asked_for():
     assert chosen.logits.shape == (2, 20, 1) and (chosen.logits[:, 0] == 4).all()
     assert ((chosen.boxes >= 0) & (chosen.boxes <= 1)).all()
     assert head().select(Predictions(scores, torch.rand(2, 25, 4)), locations_of([(5, 5)]), 99).logits.shape[1] == 25
+
+
+def test_an_object_is_proposed_on_its_best_level_only():
+    fine, coarse = torch.full((1, 16, 2), -5.0), torch.full((1, 4, 2), -5.0)
+    fine[0, 5, 0] = 2.0  # row 1, column 1 of 4 × 4: under the first coarse cell
+    coarse[0, 0, 0] = 3.0
+    coarse[0, 0, 1] = 1.0  # another class at the same place
+    fine[0, 15, 0], coarse[0, 3, 0] = 2.5, 1.5
+    dense = Predictions(torch.cat([fine, coarse], 1), torch.rand(1, 20, 4))
+    locations = locations_of([(4, 4), (2, 2)])
+    alone = head(peak_levels=True).select(dense, locations, 3).logits[0, :, 0]
+    assert alone[:2].tolist() == [3.0, 2.5] and alone[2] < 0
+    assert head().select(dense, locations, 4).logits[0, :, 0].tolist() == [3.0, 2.5, 2.0, 1.5]
