@@ -25,7 +25,7 @@ from detector.build import (
     plain,
     read_checkpoint,
 )
-from detector.data.dataset import DetectionDataset
+from detector.data.dataset import DetectionDataset, read_image
 from detector.drawing import draw
 from detector.errors import InputError
 from detector.evaluation.coco_map import table
@@ -47,6 +47,8 @@ def train(config: DictConfig) -> float:
     if config.threads:
         torch.set_num_threads(config.threads)
     run = plain(config)
+    if run["test_checkpoint"] not in ("best", "last"):
+        raise InputError(f"test_checkpoint is {run['test_checkpoint']!r}; it must be best or last")
     folder = Path(run["output_dir"])
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "config.yaml", resolve=True)
@@ -73,8 +75,6 @@ def train(config: DictConfig) -> float:
     if trainer.interrupted:
         raise InputError(f"interrupted; go on with checkpoint={last.best_model_path}")
 
-    if run["test_checkpoint"] not in ("best", "last"):
-        raise InputError(f"test_checkpoint is {run['test_checkpoint']!r}; it must be best or last")
     use_best = run["test_checkpoint"] == "best" and task.metrics["val"].objects
     chosen = (best if use_best else last).best_model_path
     load_weights(task, read_checkpoint(chosen))
@@ -142,8 +142,6 @@ def predict(config: DictConfig) -> None:
             log.warning("%s; skipped", error)
             unreadable += 1
             continue
-        from detector.data.dataset import read_image
-
         draw(read_image(file), detections).save(folder / f"{file.stem}.png")
         found.append({
             "file": str(file),

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from detector.evaluation.coco_map import NAMES, CocoMAP
+from detector.evaluation.coco_map import NAMES, CocoMAP, check_backend
 from detector.losses.dense_loss import DenseLoss
 from detector.losses.set_loss import SetLoss
 from detector.model import Detector
@@ -43,6 +43,7 @@ class Task(lightning.LightningModule):
         schedule: Callable, backbone_lr_factor: float, metric_backend: str, nms_threshold: float, seed: int, run: dict,
     ):
         super().__init__()
+        check_backend(metric_backend)
         self.detector = detector.to(memory_format=torch.channels_last)
         self.set_loss, self.dense_loss = set_loss, dense_loss
         self.make_optimizer, self.make_schedule = optimizer, schedule

@@ -1,15 +1,11 @@
 """Every file of every config group composes, builds and keeps its contract; new files are picked up by themselves."""
 
-from pathlib import Path
-
 import pytest
 import torch
-from scenes import CONF, run_config, write_coco, write_voc
+from scenes import CONF, OFFLINE, data_of, data_overrides, run_config
 
 from detector.build import build_datamodule, build_detector, build_losses, build_task, instantiate
 from detector.types import Batch, Target
-
-OFFLINE = ["backbone.weights=null", "backbone.frozen_stages=0", "backbone.batch_norm=train"]
 
 
 def choices(group: str) -> list[str]:
@@ -124,21 +120,6 @@ def test_every_augmentation(augmentation, tmp_path):
         assert any(not torch.equal(data.train[(0, i)].image, data.train[(1, i)].image) for i in range(12))
 
 
-def data_overrides(name: str, tmp_path: Path) -> list[str]:
-    """How to point a data config at the small scene; a new format that fits neither writer adds its line here."""
-    if name == "shapes":
-        return ["data.dataset.splits={train: 4, val: 2, test: 2}"]
-    everything = ["data.canvas=[96,64]", "data.batch_size=2", "data.num_workers=0", "data.dataset.class_names=[cat,dog]"]
-    if "coco" in name:
-        write_coco(tmp_path / "data")
-        files = "{annotations: annotations.json, images: images}"
-    else:
-        write_voc(tmp_path / "data")
-        files = "all"
-    splits = f"data.dataset.splits={{train: {files}, val: {files}, test: {files}}}"
-    return [*everything, splits, f"data.dataset.root={tmp_path / 'data'}"]
-
-
 @pytest.mark.parametrize("data", choices("data"))
 def test_every_data_config(data, tmp_path):
     module = build_datamodule(run_config(tmp_path, f"data={data}", *data_overrides(data, tmp_path)))
@@ -152,12 +133,6 @@ def test_every_part_of_the_trainer(group, tmp_path):
     for choice in choices(group):
         made = instantiate(run_config(tmp_path, f"{group}={choice}")[group])
         assert made
-
-
-def data_of(experiment: str) -> str:
-    """The data set an experiment chooses."""
-    text = (CONF / "experiment" / f"{experiment}.yaml").read_text()
-    return next(line.split(":")[1].strip() for line in text.splitlines() if "override /data:" in line)
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning has advice for runs this short

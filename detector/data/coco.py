@@ -69,7 +69,7 @@ class COCO(DetectionDataset):
             except KeyError as error:
                 message = f"{file}: image {entry.get('id')} or an annotation of it lacks {error}"
                 if on_bad_sample == "raise":
-                    raise InputError(f"{message}; pass data.on_bad_sample=skip to go on without it") from error
+                    raise InputError(f"{message}; pass data.dataset.on_bad_sample=skip to go on without it") from error
                 report.add(f"{message}; image skipped")
         report.say()
         if not records:

@@ -115,7 +115,7 @@ class DetectionDataset(Dataset):
             image = self.read(record)
         except (OSError, InputError) as error:
             if self.on_bad_sample == "raise":
-                raise InputError(f"{error}; pass data.on_bad_sample=skip to go on without it") from error
+                raise InputError(f"{error}; pass data.dataset.on_bad_sample=skip to go on without it") from error
             return Unreadable(str(error))
         use = ~record.ignored
         seed = np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0]

@@ -61,7 +61,7 @@ class VOC(DetectionDataset):
             except KeyError as error:
                 message = error.args[0]
                 if on_bad_sample == "raise":
-                    raise InputError(f"{message}; pass data.on_bad_sample=skip to go on without it") from error
+                    raise InputError(f"{message}; pass data.dataset.on_bad_sample=skip to go on without it") from error
                 report.add(f"{message}; image skipped")
         report.say()
         if not records:
@@ -97,7 +97,7 @@ def _parse(file: Path, report: Report, on_bad_sample: str) -> ElementTree.Elemen
     except (ElementTree.ParseError, OSError) as error:
         message = f"{file}: not an XML annotation ({error})"
         if on_bad_sample == "raise":
-            raise InputError(f"{message}; pass data.on_bad_sample=skip to go on without it") from error
+            raise InputError(f"{message}; pass data.dataset.on_bad_sample=skip to go on without it") from error
         report.add(f"{message}; image skipped")
         return None
     starts = (text.count("\n", 0, match.start()) + 1 for match in re.finditer(r"<object\b", text))

@@ -37,8 +37,7 @@ class CocoMAP:
     """
 
     def __init__(self, dataset: DetectionDataset, *, backend: str = "pycocotools"):
-        if backend not in BACKENDS:
-            raise InputError(f"metric backend {backend!r} does not exist; there are {', '.join(BACKENDS)}")
+        check_backend(backend)
         self.class_names, self.category_ids, self.backend = dataset.class_names, dataset.category_ids, backend
         self.truth = _truth(dataset.records, dataset.class_names, dataset.category_ids)
         self.objects = sum(not a["iscrowd"] and a["area"] < BEYOND_EVERY_AREA for a in self.truth["annotations"])
@@ -128,6 +127,12 @@ class CocoMAP:
             if annotation["image_id"] in seen and not annotation["iscrowd"] and annotation["area"] < BEYOND_EVERY_AREA:
                 counts[annotation["category_id"]] += 1
         return list(counts.values())
+
+
+def check_backend(backend: str) -> None:
+    """Raise `InputError` where there is no such backend."""
+    if backend not in BACKENDS:
+        raise InputError(f"metric_backend is {backend!r}; there are {', '.join(BACKENDS)}")
 
 
 def table(metrics: dict, title: str) -> str:

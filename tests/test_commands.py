@@ -1,0 +1,252 @@
+"""The commands as a person types them: train, eval, predict, their help, their complaints, and those of the README."""
+
+import json
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from PIL import Image
+from scenes import ROOT, SCENE, data_of, data_overrides, write_voc
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning has advice for runs this short
+
+TINY = [
+    "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "trainer.accelerator=cpu", "neck.width=32",
+    "decoder.hidden_size=32", "decoder.slots=20", "pictures=2", "data.num_workers=0",
+]
+SHAPES = ["data.dataset.splits={train: 8, val: 4, test: 4}", "data.batch_size=4"]
+
+
+def command(tool: str, *arguments: str) -> None:
+    """Run a command in this process, as `python tools/TOOL.py …` would."""
+    script = str(ROOT / "tools" / f"{tool}.py")
+    before = sys.argv
+    GlobalHydra.instance().clear()
+    sys.argv = [script, *map(str, arguments)]
+    try:
+        runpy.run_path(script, run_name="__main__")
+    finally:
+        sys.argv = before
+
+
+def refused(capsys, tool: str, *arguments: str) -> str:
+    """What a command says when it ends with an error."""
+    with pytest.raises(SystemExit) as ended:
+        command(tool, *arguments)
+    assert ended.value.code not in (0, None)
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    return said
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The directory of a tiny run."""
+    folder = tmp_path_factory.mktemp("run")
+    command("train", *TINY, *SHAPES, f"hydra.run.dir={folder}")
+    return folder
+
+
+def test_a_run_leaves_everything_in_its_directory(trained):
+    names = {str(p.relative_to(trained)) for p in trained.rglob("*") if p.is_file()}
+    assert names >= {
+        "config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt", "metrics.json", "predictions.json",
+        "precision_recall.png", "csv/metrics.csv", "train.json", "pictures/first_batch.png", "pictures/test_0.png",
+        "pictures/test_3.png",
+    }
+    assert any("tfevents" in name for name in names)
+    metrics = json.loads((trained / "metrics.json").read_text())
+    assert set(metrics) == {"decoder", "dense_nms"} and len(metrics["decoder"]["per_class"]) == 6
+    header = (trained / "csv/metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"train/loss", "train/class", "train/dense_giou", "val/AP", "val/loss"} <= set(header)
+    assert Image.open(trained / "pictures/first_batch.png").width > 400
+
+
+def test_eval_repeats_the_test_of_the_run_and_keeps_a_record(trained, tmp_path, capsys):
+    command(
+        "eval", f"checkpoint={trained}/checkpoints/best.ckpt", f"hydra.run.dir={tmp_path}", "accelerator=cpu",
+        f"record={tmp_path}/record.json", "metric_backend=faster_coco_eval", "num_workers=0",
+    )
+    said = capsys.readouterr().out
+    assert "4 images, decoder (no NMS)" in said and "dense head with NMS at 0.6: AP" in said and "circle" in said
+    again = json.loads((tmp_path / "metrics.json").read_text())
+    first = json.loads((trained / "metrics.json").read_text())
+    assert again["decoder"] == pytest.approx(first["decoder"], nan_ok=True)
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert record["images"] == 4 and record["epochs"] == 1 and record["decoder"] == "lstm" and record["split"] == "test"
+    assert record["metrics"]["AP"] == again["decoder"]["AP"] and record["command"].startswith("python ")
+    results = json.loads((tmp_path / "predictions.json").read_text())
+    assert {"image_id", "category_id", "bbox", "score"} == set(results[0]) and len(results) == 4 * 20
+    assert (tmp_path / "precision_recall.png").exists()
+
+
+def test_eval_on_other_data(trained, tmp_path, capsys):
+    names = ["circle", "square"]
+    scene = {"a": ((80, 60), [(names[0], 10, 5, 40, 30), (names[1], 42, 12, 70, 55)])}
+    write_voc(tmp_path / "data", scene)
+    command(
+        "eval", f"checkpoint={trained}/checkpoints/last.ckpt", f"hydra.run.dir={tmp_path}", "accelerator=cpu",
+        "data=voc_folder", f"data.dataset.root={tmp_path}/data", "data.dataset.splits={test: all}", "num_workers=0",
+    )
+    assert "1 images, decoder" in capsys.readouterr().out
+
+
+def test_predict_draws_pictures_and_skips_what_is_none(trained, tmp_path, capsys, caplog):
+    write_voc(tmp_path / "data")
+    folder = tmp_path / "data/JPEGImages"
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    command(
+        "predict", f"checkpoint={trained}/checkpoints/best.ckpt", f"source={folder}", "threshold=0.0",
+        f"output_dir={tmp_path}/found", f"hydra.run.dir={tmp_path}/hydra",
+    )
+    said = capsys.readouterr()
+    assert "4 pictures, 1 unreadable skipped" in said.out and "broken.jpg" in said.err + said.out + caplog.text
+    found = json.loads((tmp_path / "found/predictions.json").read_text())
+    assert [len(f["detections"]) for f in found] == [20] * 4
+    assert set(found[0]["detections"][0]) == {"box", "score", "class", "step"}
+    assert sorted(p.name for p in (tmp_path / "found").glob("*.png")) == [f"{stem}.png" for stem in SCENE]
+    for (width, height), one in zip([size for size, _ in SCENE.values()], found):
+        assert all(0 <= d["box"][0] <= d["box"][2] <= width and d["box"][3] <= height for d in one["detections"])
+
+
+def test_load_and_predict_from_python(trained, tmp_path):
+    from detector import load
+
+    detector = load(trained / "checkpoints/best.ckpt")
+    picture = Image.effect_noise((70, 50), 90).convert("RGB")
+    picture.save(tmp_path / "x.png")
+    one = detector.predict(picture, threshold=0.0)
+    several = detector.predict([str(tmp_path / "x.png"), tmp_path / "x.png"], threshold=0.0)
+    assert len(one) == 20 and len(several) == 2 and detector.predict([]) == []
+    torch.testing.assert_close(one.boxes, several[1].boxes)
+    assert one.names[0] in detector.class_names and one.steps.tolist() == list(range(20))
+    assert len(detector.predict(picture, threshold=0.99)) == 0
+
+
+def test_a_sweep_leaves_a_directory_a_job(tmp_path):
+    command(
+        "train", "-m", *TINY, *SHAPES, "decoder.hidden_size=16,32", "pictures=0", f"hydra.sweep.dir={tmp_path}",
+    )
+    assert {p.parent.name for p in tmp_path.glob("*/metrics.json")} == {"0", "1"}
+
+
+@pytest.mark.parametrize("tool, words", [
+    ("train", ["experiment=bccd", "voc", "decoder: lstm", "-m"]),
+    ("eval", ["checkpoint=PATH", "record="]),
+    ("predict", ["source=FOLDER", "threshold"]),
+])
+def test_help_is_told_without_loading_pytorch(tool, words):
+    script = f"import sys, runpy; sys.argv = ['tools/{tool}.py', '--help']\n" \
+             f"try: runpy.run_path('tools/{tool}.py', run_name='__main__')\n" \
+             "except SystemExit: pass\nassert 'torch' not in sys.modules"
+    started = time.time()
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert ran.returncode == 0, ran.stderr
+    assert all(word in ran.stdout for word in words)
+    assert time.time() - started < 60
+
+
+@pytest.mark.parametrize("arguments, sentence", [
+    (["experiment=vok"], "Could not find 'experiment/vok'"),
+    (["experiment=bccd", "data.dataset.root=/nowhere"], "no data folder /nowhere; run `python data/bccd/prepare.py`"),
+    (["data.dataset.crowding=7"], "crowding is 7; it must lie between"),
+    (["data.dataset.splits={train: 4}"], "no split 'val'; there are train"),
+    (["checkpoint=nothing.ckpt"], "no checkpoint nothing.ckpt; found"),
+    (["backbone.frozen_stages=9"], "frozen_stages is 9; it must be 0"),
+    (["data.dataset.on_bad_sample=never"], "on_bad_sample is 'never'; it must be skip or raise"),
+    (["test_checkpoint=worst"], "test_checkpoint is 'worst'; it must be best or last"),
+    (["metric_backend=lvis"], "there are pycocotools, faster_coco_eval"),
+])
+def test_what_a_person_can_mend_is_one_sentence(arguments, sentence, tmp_path, capsys):
+    assert sentence in refused(capsys, "train", *TINY, *SHAPES, *arguments, f"hydra.run.dir={tmp_path}")
+
+
+@pytest.mark.parametrize("tool, arguments, sentence", [
+    ("eval", [], "checkpoint"),
+    ("eval", ["checkpoint=nothing.ckpt"], "no checkpoint nothing.ckpt"),
+    ("predict", ["checkpoint=nothing.ckpt", "source=nowhere"], "no pictures at 'nowhere'"),
+])
+def test_eval_and_predict_complain_too(tool, arguments, sentence, tmp_path, capsys):
+    assert sentence in refused(capsys, tool, *arguments, f"hydra.run.dir={tmp_path}")
+
+
+def test_eval_names_the_splits_there_are(trained, tmp_path, capsys):
+    said = refused(
+        capsys, "eval", f"checkpoint={trained}/checkpoints/best.ckpt", "split=tset", f"hydra.run.dir={tmp_path}"
+    )
+    assert "no split 'tset'; there are train, val, test" in said
+
+
+def readme_commands() -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [line.split("  #")[0].strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+@pytest.mark.parametrize("line", readme_commands())
+def test_readme_command(line, trained, tmp_path, monkeypatch):
+    """Every command runs: those that train, on the small scene and briefly; those that install, as far as a dry run."""
+    words = shlex.split(line)
+    checkpoint = str(trained / "checkpoints/best.ckpt")
+    if words[0] == "make":
+        ran = subprocess.run(["make", "--dry-run", *words[1:]], capture_output=True, text=True, cwd=ROOT)
+        assert ran.returncode == 0 and ".venv/bin/python" in ran.stdout + "touch .venv/bin/python"
+        return
+    if words[0] in ("git", "cd", "pytest") or words[:3] == ["python", "-m", "venv"] or ".venv/bin/activate" in line:
+        return  # what brought us here
+    if words[0] == "pip":
+        dry = [sys.executable, "-m", *words, "--dry-run", "--quiet", "--no-deps"]
+        ran = subprocess.run(dry, capture_output=True, text=True, cwd=ROOT)
+        assert ran.returncode == 0, ran.stderr
+        return
+    assert words[0] == "python", f"no test knows how to run {line!r}"
+    if words[1].startswith("data/"):
+        compile((ROOT / words[1]).read_text(), words[1], "exec")  # a download: its parts have tests of their own
+        return
+    tool = words[1].removeprefix("tools/").removesuffix(".py")
+    if tool == "results":
+        runpy.run_path(str(ROOT / words[1]))
+        return
+    arguments = [re.sub(r"checkpoint=\S+", f"checkpoint={checkpoint}", word) for word in words[2:]]
+    arguments = [word for word in arguments if not word.startswith(("record=", "data.dataset.root="))]
+    where = [f"hydra.run.dir={tmp_path}/run", f"hydra.sweep.dir={tmp_path}/run"]
+    if tool == "train":
+        experiment = next((w.split("=")[1] for w in arguments if w.startswith("experiment=")), "shapes")
+        data = next((w.split("=")[1] for w in arguments if w.startswith("data=")), data_of(experiment))
+        changed = {word.split("=")[0] for word in arguments}
+        tiny = [word for word in TINY if word.split("=")[0] not in changed]
+        arguments = [w for w in arguments if not w.startswith("data.dataset.splits")]
+        arguments += [*data_overrides(data, tmp_path), *tiny, *(SHAPES if data == "shapes" else [])]
+    elif tool == "predict":
+        write_voc(tmp_path / "data")
+        arguments = [re.sub(r"source=.*", f"source={tmp_path}/data/JPEGImages", word) for word in arguments]
+        where = [*where, f"output_dir={tmp_path}/found"]
+    command(tool, *arguments, *where)
+
+
+def test_readme_python(trained, monkeypatch, tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    uses = [block for block in blocks if "load(" in block]
+    assert uses
+    Image.effect_noise((70, 50), 90).convert("RGB").save(tmp_path / "picture.jpg")
+    monkeypatch.chdir(tmp_path)
+    for block in uses:
+        block = re.sub(r"load\([^)]*\)", f"load({str(trained / 'checkpoints/best.ckpt')!r})", block)
+        exec(compile(block, "README.md", "exec"), {})
+
+
+def test_the_environment_is_ignored_by_git():
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    ran = subprocess.run(
+        ["git", "check-ignore", ".venv", "outputs", "data/voc/VOCdevkit"], capture_output=True, text=True, cwd=ROOT,
+        env=os.environ,
+    )
+    assert len(ran.stdout.split()) == 3

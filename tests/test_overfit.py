@@ -1,0 +1,57 @@
+"""Four images of each real data set are learnt by heart: whatever breaks learning shows here first."""
+
+import pytest
+import torch
+from scenes import run_config
+
+from detector.build import build_datamodule, build_task, instantiate
+from detector.data.dataset import collate
+from detector.evaluation.coco_map import CocoMAP
+from detector.postprocess import write_out
+
+SETS = {
+    "bccd": ["data=bccd", "data.dataset.root={shared}/bccd", "data.canvas=[256,192]"],
+    "voc": [
+        "data=voc", "data.dataset.root={shared}/voc", "data.dataset.splits.train=[VOC2007/train]", "data.canvas=[192,192]",
+    ],
+    "coco": [
+        "data=coco", "data.dataset.root={shared}/coco_tiny", "data.canvas=[256,256]",
+    ],
+}
+STEPS = 300
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_four_images(name, shared_data, tmp_path):
+    overrides = [override.format(shared=shared_data) for override in SETS[name]]
+    config = run_config(tmp_path, *overrides, "augmentation=none", "backbone_lr_factor=1.0", "optimizer.weight_decay=0")
+    torch.manual_seed(0)
+    data = build_datamodule(config)
+    data.train.records = data.train.records[:4]
+    batch, _ = collate([data.train[(0, index)] for index in range(4)])
+    task = build_task(config, data.class_names)
+    optimizer = instantiate(config["optimizer"], _partial_=True)(task.detector.parameters())
+    schedule = instantiate(config["schedule"], _partial_=True)(optimizer, total_steps=STEPS)
+    metric = CocoMAP(data.train)
+    best = 0.0
+    for step in range(1, STEPS + 1):
+        task.train()
+        loss = torch.stack(list(task.losses(batch).values())).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(task.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 25 == 0 and step >= 100:
+            task.eval()
+            with torch.no_grad():
+                output = task.detector(batch.images)
+            metric.reset()
+            metric.update(
+                [t.image_id for t in batch.targets], write_out(output.passes[-1], [t.size for t in batch.targets])
+            )
+            best = max(best, metric.compute()["AP"])
+            print(name, step, loss.item(), best)
+            if best >= 0.95:
+                return
+    pytest.fail(f"after {STEPS} steps AP is {best:.3f}, expected 0.95")

@@ -1,0 +1,49 @@
+"""What the README shows is what the runs' records say."""
+
+import importlib.util
+import json
+import math
+
+import pytest
+from scenes import ROOT
+
+spec = importlib.util.spec_from_file_location("results_tool", ROOT / "tools/results.py")
+results = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(results)
+
+FIELDS = [
+    "command", "commit", "seed", "machine", "data", "split", "images", "decoder", "epochs", "train_seconds",
+    "parameters", "metrics", "reference",
+]
+METRICS = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "per_class"]
+RECORDS = sorted((ROOT / "results").glob("*.json"))
+
+
+def test_there_are_results():
+    assert RECORDS
+
+
+def test_the_readme_shows_what_the_files_say():
+    readme = (ROOT / "README.md").read_text()
+    assert results.updated(readme, results.table()) == readme, "run `python tools/results.py`"
+    assert all(file.stem in readme for file in RECORDS)
+
+
+@pytest.mark.parametrize("file", RECORDS, ids=lambda file: file.stem)
+def test_a_record_is_complete(file):
+    record = json.loads(file.read_text())
+    assert not [field for field in FIELDS if field not in record]
+    assert record["command"].startswith("python tools/train.py")
+    assert "versions" in record["machine"]
+    for metrics in (record["metrics"], record["reference"]["dense_nms"]):
+        assert not [name for name in METRICS if name not in metrics]
+        classes = [row["AP"] for row in metrics["per_class"].values() if row["AP"] is not None]
+        assert math.isclose(metrics["AP"], sum(classes) / len(classes), abs_tol=2e-4)
+
+
+def test_a_changed_record_would_be_noticed(tmp_path):
+    record = json.loads(RECORDS[0].read_text())
+    record["metrics"]["AP"] += 0.1
+    (tmp_path / RECORDS[0].name).write_text(json.dumps(record))
+    assert results.row(RECORDS[0].stem, record) not in (ROOT / "README.md").read_text()
+    assert results.table(tmp_path) not in (ROOT / "README.md").read_text()

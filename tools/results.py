@@ -1,0 +1,44 @@
+"""Write the README's table from results/*.json: python tools/results.py"""
+
+import json
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+START, END = "<!-- results: made by tools/results.py -->", "<!-- end of results -->"
+
+
+def row(name: str, record: dict) -> str:
+    """One run as a line of the table."""
+    metrics, reference = record["metrics"], record["reference"]["dense_nms"]
+    numbers = [f"{metrics[key]:.3f}" for key in ("AP", "AP50", "AP75")]
+    compared = [f"{reference[key]:.3f}" for key in ("AP", "AP50")]
+    machine = record["machine"]
+    where = machine["accelerator"] if machine["accelerator"] != "none" else f"{machine['threads']} CPU thread(s)"
+    cells = [
+        f"[{name}](results/{name}.json)", f"{record['data']}, {record['split']} ({record['images']})",
+        record["decoder"], str(record["epochs"]), f"{record['train_seconds'] / 60:.0f} min, {where}", *numbers,
+        *compared,
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def table(folder: Path = ROOT / "results") -> str:
+    """All runs, by name."""
+    head = ["run", "data, split (images)", "decoder", "epochs", "training", "AP", "AP50", "AP75", "dense + NMS AP", "AP50"]
+    lines = ["| " + " | ".join(head) + " |", "| " + " | ".join(["---"] * 5 + ["---:"] * 5) + " |"]
+    for file in sorted(folder.glob("*.json")):
+        lines.append(row(file.stem, json.loads(file.read_text())))
+    return "\n".join(lines)
+
+
+def updated(readme: str, results: str) -> str:
+    """The README with the table in its place."""
+    before, _, rest = readme.partition(START)
+    _, _, after = rest.partition(END)
+    return f"{before}{START}\n{results}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    file = ROOT / "README.md"
+    file.write_text(updated(file.read_text(), table()))
+    print(table())
