@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import time
+import warnings
 from glob import glob
 from pathlib import Path
 
@@ -35,6 +36,9 @@ from detector.predictor import Predictor, load
 from detector.task import Task
 
 log = logging.getLogger(__name__)
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips say nothing about the run
+warnings.filterwarnings("ignore", ".*module.s. in eval mode at the start")  # frozen batch-norm is meant to be
+warnings.filterwarnings("ignore", ".*LeafSpec")  # Lightning's own, of PyTorch's next version
 IMAGE_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
 
 

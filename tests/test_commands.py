@@ -65,7 +65,7 @@ def test_a_run_leaves_everything_in_its_directory(trained):
     metrics = json.loads((trained / "metrics.json").read_text())
     assert set(metrics) == {"decoder", "dense_nms"} and len(metrics["decoder"]["per_class"]) == 6
     header = (trained / "csv/metrics.csv").read_text().splitlines()[0].split(",")
-    assert {"train/loss", "train/class", "train/dense_giou", "val/AP", "val/loss"} <= set(header)
+    assert {"train/class", "train/dense_giou", "val/AP", "val/loss"} <= set(header)
     assert Image.open(trained / "pictures/first_batch.png").width > 400
 
 
@@ -78,7 +78,7 @@ def test_eval_repeats_the_test_of_the_run_and_keeps_a_record(trained, tmp_path, 
     assert "4 images, decoder (no NMS)" in said and "dense head with NMS at 0.6: AP" in said and "circle" in said
     again = json.loads((tmp_path / "metrics.json").read_text())
     first = json.loads((trained / "metrics.json").read_text())
-    assert again["decoder"] == pytest.approx(first["decoder"], nan_ok=True)
+    assert again == first  # by the other backend
     record = json.loads((tmp_path / "record.json").read_text())
     assert record["images"] == 4 and record["epochs"] == 1 and record["decoder"] == "lstm" and record["split"] == "test"
     assert record["metrics"]["AP"] == again["decoder"]["AP"] and record["command"].startswith("python ")
@@ -157,7 +157,7 @@ def test_help_is_told_without_loading_pytorch(tool, words):
     (["experiment=vok"], "Could not find 'experiment/vok'"),
     (["experiment=bccd", "data.dataset.root=/nowhere"], "no data folder /nowhere; run `python data/bccd/prepare.py`"),
     (["data.dataset.crowding=7"], "crowding is 7; it must lie between"),
-    (["data.dataset.splits={train: 4}"], "no split 'val'; there are train"),
+    (["~data.dataset.splits.val"], "no split 'val'; there are train"),
     (["checkpoint=nothing.ckpt"], "no checkpoint nothing.ckpt; found"),
     (["backbone.frozen_stages=9"], "frozen_stages is 9; it must be 0"),
     (["data.dataset.on_bad_sample=never"], "on_bad_sample is 'never'; it must be skip or raise"),
