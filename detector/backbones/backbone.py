@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
@@ -16,28 +19,38 @@ class Backbone(nn.Module):
     """A CNN that declares its own interface.
 
     Args:
-        body: a module that maps normalised images to one feature map for each of the strides 2, 4, 8, 16, 32.
+        body: a module that maps normalised images to feature maps, each half as large as the one before, the last three
+            of strides 8, 16 and 32.
         mean, std: of the images the weights were trained on, a channel, in 0 … 255.
-        frozen_stages: the first so many feature maps (strides 2, 4, 8, …) keep the weights behind them: 0 trains
-            everything, 3 freezes all that the map of stride 8 needs, 5 freezes the whole CNN.
+        frozen_stages: the first so many feature maps keep the weights behind them: with maps at strides 2, 4, 8, 16
+            and 32, 0 trains everything, 3 freezes all that the map of stride 8 needs, 5 freezes the whole CNN.
         batch_norm: `frozen` keeps every batch-norm's statistics, scale and shift as loaded (what small batches and
             pretrained weights want); `train` trains those outside the frozen stages.
 
     Attributes:
         channels: channels of each map that `forward` returns.
         strides: pixels of the image a cell of each map spans.
+
+    Raises:
+        InputError: an option is out of range, or the CNN's maps have other strides.
     """
 
     def __init__(self, body: nn.Module, *, mean: list[float], std: list[float], frozen_stages: int, batch_norm: str):
         super().__init__()
         if batch_norm not in BATCH_NORM_MODES:
             raise InputError(f"batch_norm is {batch_norm!r}; it must be one of {', '.join(BATCH_NORM_MODES)}")
-        if not 0 <= frozen_stages <= 5:
-            raise InputError(f"frozen_stages is {frozen_stages}; it must be 0 (train all) to 5 (freeze all)")
-        self.body = body
+        self.body = body.eval()  # the probe below is no batch to update statistics with
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
-        self._freeze(frozen_stages, batch_norm)
+        maps = list(body(torch.zeros(1, 3, 64, 64)))
+        strides = [64 // m.shape[-1] for m in maps]
+        if strides[-3:] != STRIDES:
+            raise InputError(f"the CNN's maps have strides {strides}; the last three must be 8, 16 and 32")
+        if not 0 <= frozen_stages <= len(maps):
+            raise InputError(f"frozen_stages is {frozen_stages}; it must be 0 (train all) to {len(maps)} (freeze all)")
+        self.channels = [m.shape[1] for m in maps[-3:]]
+        self.strides = list(STRIDES)
+        self._frozen_norms = self._freeze(maps[:frozen_stages], batch_norm)
         self.train()
 
     def forward(self, images: UInt8[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
@@ -46,7 +59,7 @@ class Backbone(nn.Module):
         # CPUs have no fast bfloat16 backward for the depthwise convolutions of small CNNs: those stay in float32 there
         reduced = images.is_cuda and torch.is_autocast_enabled("cuda")
         with torch.autocast(images.device.type, enabled=reduced):
-            return list(self.body(normalised.contiguous(memory_format=torch.channels_last)))[2:]
+            return list(self.body(normalised.contiguous(memory_format=torch.channels_last)))[-3:]
 
     def train(self, mode: bool = True) -> Backbone:
         super().train(mode)
@@ -54,23 +67,27 @@ class Backbone(nn.Module):
             norm.eval()
         return self
 
-    def _freeze(self, stages: int, batch_norm: str) -> None:
-        """Ask autograd which parameters the first `stages` maps depend on: no CNN needs its layers listed."""
-        self.body.eval()  # one image of zeros is no batch to update statistics with
-        with torch.enable_grad():
-            maps = list(self.body(torch.zeros(1, 3, 64, 64)))
-        if [64 // m.shape[-1] for m in maps] != [2, 4, 8, 16, 32]:
-            raise InputError(
-                f"the CNN's maps have strides {[64 // m.shape[-1] for m in maps]}; expected 2, 4, 8, 16 and 32"
-            )
-        self.channels = [m.shape[1] for m in maps[2:]]
-        self.strides = list(STRIDES)
-        if stages:
+    def _freeze(self, maps: list[Tensor], batch_norm: str) -> list[nn.Module]:
+        """Freeze the parameters that `maps` depend on (autograd knows which); return the frozen batch-norms."""
+        if maps:
             parameters = list(self.body.parameters())
-            gradients = torch.autograd.grad(sum(m.sum() for m in maps[:stages]), parameters, allow_unused=True)
+            gradients = torch.autograd.grad(sum(m.sum() for m in maps), parameters, allow_unused=True)
             for parameter, gradient in zip(parameters, gradients):
                 parameter.requires_grad_(gradient is None)
         norms = [m for m in self.body.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-        self._frozen_norms = [n for n in norms if batch_norm == "frozen" or not n.weight.requires_grad]
-        for norm in self._frozen_norms:
+        frozen = [norm for norm in norms if batch_norm == "frozen" or not norm.weight.requires_grad]
+        for norm in frozen:
             norm.requires_grad_(False)
+        return frozen
+
+
+@contextmanager
+def downloading(name: str) -> Iterator[None]:
+    """Say in one sentence that weights cannot be fetched."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"the ImageNet weights of {name} cannot be downloaded ({error}); take backbone=efficientnet_lite0, whose "
+            "weights are installed, or backbone.weights=null"
+        ) from error

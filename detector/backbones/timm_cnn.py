@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import difflib
+
 import timm
 
-from detector.backbones.backbone import Backbone
+from detector.backbones.backbone import Backbone, downloading
+from detector.errors import InputError
 
 
 class TimmCNN(Backbone):
     """A CNN of `timm` by its name.
 
     Args:
-        name: as in `timm.list_models()`; it must offer maps at strides 2, 4, 8, 16, 32 (`features_only`).
+        name: as in `timm.list_models()`; its last three maps must have strides 8, 16 and 32.
         weights: `imagenet` fetches timm's default weights; None starts from scratch.
         frozen_stages, batch_norm: see `Backbone`.
     """
 
     def __init__(self, *, name: str, weights: str | None, frozen_stages: int, batch_norm: str):
-        body = timm.create_model(name, features_only=True, out_indices=(0, 1, 2, 3, 4), pretrained=weights is not None)
+        if not timm.is_model(name):
+            similar = ", ".join(difflib.get_close_matches(name, timm.list_models())) or "none"
+            raise InputError(f"timm has no model {name!r}; similar ones: {similar}")
+        with downloading(name):
+            body = timm.create_model(name, features_only=True, pretrained=weights is not None)
         config = body.pretrained_cfg if isinstance(body.pretrained_cfg, dict) else body.pretrained_cfg.to_dict()
         super().__init__(
             body,

@@ -8,7 +8,7 @@ import torchvision
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from detector.backbones.backbone import Backbone
+from detector.backbones.backbone import Backbone, downloading
 
 IMAGENET_MEAN = [123.675, 116.28, 103.53]
 IMAGENET_STD = [58.395, 57.12, 57.375]
@@ -26,7 +26,8 @@ class TorchvisionCNN(Backbone):
     """
 
     def __init__(self, *, name: str, nodes: list[str], weights: str | None, frozen_stages: int, batch_norm: str):
-        model = torchvision.models.get_model(name, weights=None if weights is None else "DEFAULT")
+        with downloading(name):
+            model = torchvision.models.get_model(name, weights=None if weights is None else "DEFAULT")
         with warnings.catch_warnings():  # the extractor compares nodes of training and evaluation, alike in a CNN
             warnings.simplefilter("ignore", UserWarning)
             extractor = create_feature_extractor(model, return_nodes=list(nodes))

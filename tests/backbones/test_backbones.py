@@ -1,3 +1,5 @@
+from urllib.error import URLError
+
 import pytest
 import timm
 import torch
@@ -74,11 +76,26 @@ def test_wrong_options_are_named():
         EfficientNetLite0(weights=None, frozen_stages=0, batch_norm="off")
     with pytest.raises(InputError, match="0 .* to 5"):
         EfficientNetLite0(weights=None, frozen_stages=6, batch_norm="frozen")
-    nodes = ["relu", "layer1", "layer2", "layer3", "layer3.1"]
-    with pytest.raises(InputError, match=r"strides \[2, 4, 8, 16, 16\]; expected 2, 4, 8, 16 and 32"):
+    nodes = ["relu", "layer1", "layer2", "layer3.0", "layer3.1"]
+    with pytest.raises(InputError, match=r"strides \[2, 4, 8, 16, 16\]; the last three must be 8"):
         TorchvisionCNN(name="resnet18", nodes=nodes, weights=None, frozen_stages=0, batch_norm="frozen")
 
 
-def test_another_timm_model_needs_only_its_name():
-    backbone = TimmCNN(name="regnety_002", weights=None, frozen_stages=2, batch_norm="frozen")
+@pytest.mark.parametrize("name", ["regnety_002", "convnextv2_atto"])
+def test_another_timm_model_needs_only_its_name(name):
+    backbone = TimmCNN(name=name, weights=None, frozen_stages=2, batch_norm="frozen")
     assert backbone.strides == [8, 16, 32] and len(backbone.channels) == 3
+    with pytest.raises(InputError, match="no model 'resnet19'; similar ones: .*resnet18"):
+        TimmCNN(name="resnet19", weights=None, frozen_stages=2, batch_norm="frozen")
+
+
+def test_weights_that_cannot_be_fetched(monkeypatch):
+    def offline(*args, **kwargs):
+        raise URLError("no network")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
+    with pytest.raises(InputError, match="weights of resnet18 cannot be downloaded .*no network.*efficientnet_lite0"):
+        TorchvisionCNN(
+            name="resnet18", nodes=["relu", "layer1", "layer2", "layer3", "layer4"], weights="imagenet",
+            frozen_stages=0, batch_norm="frozen",
+        )
