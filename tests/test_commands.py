@@ -250,3 +250,15 @@ def test_the_environment_is_ignored_by_git():
         env=os.environ,
     )
     assert len(ran.stdout.split()) == 3
+
+
+def test_resuming_from_a_checkpoint(trained, tmp_path, capsys):
+    last = trained / "checkpoints/last.ckpt"
+    command(
+        "train", *TINY, *SHAPES, "trainer.max_epochs=2", f"checkpoint={last}", "pictures=0", f"hydra.run.dir={tmp_path}"
+    )
+    assert json.loads((tmp_path / "train.json").read_text())["epochs"] == 2
+    wrong = refused(
+        capsys, "train", *TINY, *SHAPES, "decoder.hidden_size=16", f"checkpoint={last}", f"hydra.run.dir={tmp_path}/x"
+    )
+    assert "the checkpoint does not fit" in wrong
