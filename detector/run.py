@@ -60,8 +60,8 @@ def train(config: DictConfig) -> float:
     resumed = read_checkpoint(run["checkpoint"]) if run["checkpoint"] else None
 
     data = build_datamodule(run)
-    log.info("%d training images, %d to validate, classes: %s", len(data.train), len(data.val),
-             ", ".join(data.class_names))
+    log.info("%d images to train, %d to validate, %d to test; classes: %s", len(data.train), len(data.val),
+             len(data.test), ", ".join(data.class_names))
     task = build_task(run, data.class_names)
     if resumed:
         load_weights(task, resumed)  # says what does not fit before anything starts
@@ -78,19 +78,20 @@ def train(config: DictConfig) -> float:
              last.dirpath)
     if trainer.interrupted:
         raise InputError(f"interrupted; go on with checkpoint={last.best_model_path}")
-
-    use_best = run["test_checkpoint"] == "best" and task.metrics["val"].objects
-    chosen = (best if use_best else last).best_model_path
-    load_weights(task, read_checkpoint(chosen))
-    _test(task, data.test, data.loader(data.test), trainer, folder)
+    validated = task.metrics.get("val")
+    use_best = run["test_checkpoint"] == "best" and validated and validated.objects
+    chosen = (best if use_best else last).best_model_path or run["checkpoint"]  # resumed after its last epoch
     if trainer.is_global_zero:
         (folder / "train.json").write_text(json.dumps(
             {"command": _command(), "commit": made_by, "machine": machine(trainer), "images": len(data.train),
              "epochs": trainer.current_epoch, "train_seconds": round(seconds, 1), "checkpoint": Path(chosen).name},
             indent=2,
         ))
+    load_weights(task, read_checkpoint(chosen))
+    _test(task, data.test, data.loader(data.test), trainer, folder)
+    if trainer.is_global_zero:
         _draw_some(task, data.test, folder / "pictures", run["pictures"], tuple(run["data"]["canvas"]))
-    return float(best.best_model_score)
+    return float(best.best_model_score) if best.best_model_score is not None else 0.0
 
 
 def evaluate(config: DictConfig) -> float:

@@ -177,6 +177,12 @@ def test_eval_and_predict_complain_too(tool, arguments, sentence, tmp_path, caps
     assert sentence in refused(capsys, tool, *arguments, f"hydra.run.dir={tmp_path}")
 
 
+def test_a_run_without_validation_is_tested_too(tmp_path):
+    arguments = [word for word in TINY if "check_val" not in word]
+    command("train", *arguments, *SHAPES, "trainer.check_val_every_n_epoch=5", f"hydra.run.dir={tmp_path}")
+    assert (tmp_path / "metrics.json").exists() and not (tmp_path / "checkpoints/best.ckpt").exists()
+
+
 def test_eval_names_the_splits_there_are(trained, tmp_path, capsys):
     said = refused(
         capsys, "eval", f"checkpoint={trained}/checkpoints/best.ckpt", "split=tset", f"hydra.run.dir={tmp_path}"
@@ -258,6 +264,9 @@ def test_resuming_from_a_checkpoint(trained, tmp_path, capsys):
         "train", *TINY, *SHAPES, "trainer.max_epochs=2", f"checkpoint={last}", "pictures=0", f"hydra.run.dir={tmp_path}"
     )
     assert json.loads((tmp_path / "train.json").read_text())["epochs"] == 2
+    again = tmp_path / "again"  # nothing is left to train, and nothing to validate: it is tested
+    command("train", *TINY, *SHAPES, f"checkpoint={last}", "pictures=0", f"hydra.run.dir={again}")
+    assert json.loads((again / "metrics.json").read_text()) == json.loads((trained / "metrics.json").read_text())
     wrong = refused(
         capsys, "train", *TINY, *SHAPES, "decoder.hidden_size=16", f"checkpoint={last}", f"hydra.run.dir={tmp_path}/x"
     )
