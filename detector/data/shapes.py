@@ -211,10 +211,10 @@ def _background(random: np.random.Generator, height: int, width: int) -> Int[np.
     cell = 24
     rows, columns = height // cell + 2, width // cell + 2
     coarse = random.integers(40, 216, (1, 1, 3)) + random.integers(-40, 41, (rows, columns, 3))
-    y, x = np.arange(height), np.arange(width)
-    fy, fx = (y % cell)[:, None, None], (x % cell)[None, :, None]
-    top, left = y // cell, x // cell
-    upper = coarse[top][:, left] * (cell - fx) + coarse[top][:, left + 1] * fx
-    lower = coarse[top + 1][:, left] * (cell - fx) + coarse[top + 1][:, left + 1] * fx
-    smooth = (upper * (cell - fy) + lower * fy) // cell**2
-    return np.clip(smooth + random.integers(-14, 15, (height, width, 1)), 0, 255)
+    coarse = coarse.astype(np.int32)
+    y, x = np.arange(height, dtype=np.int32), np.arange(width, dtype=np.int32)
+    fx = (x % cell)[:, None]
+    across = coarse[:, x // cell] * (cell - fx) + coarse[:, x // cell + 1] * fx  # every coarse row at full width
+    fy = (y % cell)[:, None, None]
+    smooth = (across[y // cell] * (cell - fy) + across[y // cell + 1] * fy) // cell**2
+    return np.clip(smooth + random.integers(-14, 15, (height, width, 1), dtype=np.int32), 0, 255)
