@@ -252,7 +252,7 @@ def test_the_environment_is_ignored_by_git():
     if not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
     ran = subprocess.run(
-        ["git", "check-ignore", ".venv", "outputs", "data/voc/VOCdevkit"], capture_output=True, text=True, cwd=ROOT,
+        ["git", "check-ignore", ".venv/", "outputs/", "data/voc/VOCdevkit"], capture_output=True, text=True, cwd=ROOT,
         env=os.environ,
     )
     assert len(ran.stdout.split()) == 3
