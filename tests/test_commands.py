@@ -203,7 +203,7 @@ def test_readme_command(line, trained, tmp_path, monkeypatch):
     checkpoint = str(trained / "checkpoints/best.ckpt")
     if words[0] == "make":
         ran = subprocess.run(["make", "--dry-run", *words[1:]], capture_output=True, text=True, cwd=ROOT)
-        assert ran.returncode == 0 and ".venv/bin/python" in ran.stdout + "touch .venv/bin/python"
+        assert ran.returncode == 0 and ".venv/bin/python" in ran.stdout
         return
     if words[0] in ("git", "cd", "pytest") or words[:3] == ["python", "-m", "venv"] or ".venv/bin/activate" in line:
         return  # what brought us here
