@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
-from detector.types import Output
+from detector.types import Output, Scene, Target
 
 
 class Detector(nn.Module):
@@ -15,7 +15,7 @@ class Detector(nn.Module):
         backbone: images to feature maps (`detector.backbones`).
         neck: feature maps to a pyramid of equal width (`detector.necks`).
         proposals: pyramid to dense predictions, and the best of them in order (`detector.proposals`).
-        decoder: pyramid and proposals to one box and class a slot (`detector.decoders`).
+        decoder: reads those and writes one box and class a slot (`detector.decoders`).
     """
 
     def __init__(self, backbone: nn.Module, neck: nn.Module, proposals: nn.Module, decoder: nn.Module):
@@ -25,10 +25,16 @@ class Detector(nn.Module):
         self.proposals = proposals
         self.decoder = decoder
 
-    def forward(self, images: UInt8[Tensor, "B 3 H W"]) -> Output:
-        """Detect on a batch of canvases given as bytes."""
+    def forward(self, images: UInt8[Tensor, "B 3 H W"], targets: list[Target] | None = None) -> Output:
+        """Detect on a batch of canvases given as bytes.
+
+        Args:
+            images: the canvases.
+            targets: the truth, for decoders that are shown some of it while they are trained.
+        """
         canvas = (images.shape[-2], images.shape[-1])
         pyramid = self.neck(self.backbone(images))
         dense, locations = self.proposals(pyramid, canvas)
         proposals = self.proposals.select(dense, locations, self.decoder.slots)
-        return Output(dense, locations, self.decoder(pyramid, proposals, canvas))
+        scene = Scene(pyramid, dense.detach(), locations, proposals, canvas)
+        return Output(scene, dense, self.decoder(scene, targets))

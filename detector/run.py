@@ -114,7 +114,7 @@ def evaluate(config: DictConfig) -> float:
     settings["data"]["canvas"] = run["data"]["canvas"]
     task = load_task(checkpoint)
     task.metric_backend = config.metric_backend
-    task.nms_threshold = config.nms_threshold or task.nms_threshold
+    task.reference.nms_threshold = config.nms_threshold or task.reference.nms_threshold
     data = build_datamodule(settings, class_names=checkpoint["run"]["class_names"])
     dataset = data.split(config.split)
     folder = Path(config.output_dir)
@@ -169,7 +169,7 @@ def _test(task: Task, dataset: DetectionDataset, loader, trainer: lightning.Trai
         return
     decoder, reference = task.scores["decoder"], task.scores["dense_nms"]
     print(table(decoder, f"{len(task.metrics['decoder'].rows)} images, decoder (no NMS)"))
-    print(f"  for reference, the dense head with NMS at {task.nms_threshold}: "
+    print(f"  for reference, the dense head with NMS at {task.reference.nms_threshold}: "
           + ", ".join(f"{name} {reference[name]:.3f}" for name in ("AP", "AP50", "AP75", "AR100")))
     curves = decoder["precision"]
     (folder / "metrics.json").write_text(json.dumps(

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from detector.decoders.dense import Dense
 from detector.evaluation.coco_map import NAMES, CocoMAP, check_backend
 from detector.losses.dense_loss import DenseLoss
 from detector.losses.set_loss import SetLoss
 from detector.model import Detector
-from detector.postprocess import suppress, write_out
-from detector.types import Batch, Target
+from detector.postprocess import write_out
+from detector.types import Batch, Output, Target
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,8 @@ class Task(lightning.LightningModule):
         self.set_loss, self.dense_loss = set_loss, dense_loss
         self.make_optimizer, self.make_schedule = optimizer, schedule
         self.backbone_lr_factor, self.metric_backend = backbone_lr_factor, metric_backend
-        self.nms_threshold, self.seed, self.run = nms_threshold, seed, run
+        self.reference = Dense(nms_threshold=nms_threshold)
+        self.seed, self.run = seed, run
         self.metrics: dict[str, CocoMAP] = {}
         self.scores: dict[str, dict] = {}
         """Of the last test: `decoder` and `dense_nms`, as `CocoMAP.compute` returns them."""
@@ -57,14 +59,13 @@ class Task(lightning.LightningModule):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted terms of a batch, in float32."""
-        output = self.detector(batch.images)
-        return self._terms(output, batch.targets)
+        return self._terms(self.detector(batch.images, batch.targets), batch.targets)
 
-    def _terms(self, output, targets: list[Target]) -> dict[str, Tensor]:
+    def _terms(self, output: Output, targets: list[Target]) -> dict[str, Tensor]:
         with torch.autocast(self.device.type, enabled=False):
             return {
                 **self.set_loss(output.passes, targets),
-                **self.dense_loss(output.dense, output.locations, targets),
+                **self.dense_loss(output.dense, output.scene.locations, targets),
             }
 
     def on_train_batch_start(self, loaded: tuple[Batch, list[str]], index: int) -> None:
@@ -124,7 +125,7 @@ class Task(lightning.LightningModule):
             return
         output = self.detector(batch.images)
         self._update("decoder", write_out(output.passes[-1], _sizes(batch)), batch)
-        self._update("dense_nms", suppress(output.dense, _sizes(batch), iou_threshold=self.nms_threshold), batch)
+        self._update("dense_nms", write_out(self.reference.suppress(output.scene.dense), _sizes(batch)), batch)
 
     def on_test_epoch_end(self) -> None:
         for row in ("decoder", "dense_nms"):

@@ -50,6 +50,14 @@ class Predictions:
 
     logits: Float[Tensor, "B Q C"]
     boxes: Float[Tensor, "B Q 4"]
+    written: Bool[Tensor, "B Q"] | None = None
+    """Which slots write at all; None: every one."""
+    stop: Float[Tensor, "B Q"] | None = None
+    """Of a decoder that ends by itself: the logit that nothing is left to write at this step."""
+    regions: Float[Tensor, "Q 4"] | None = None
+    """Of a decoder with slots that answer only for objects centred in a part of the canvas: that part, `xyxy`."""
+    losses: dict[str, Float[Tensor, ""]] = field(default_factory=dict)
+    """What the decoder asks of itself while it is trained, beyond what the set loss does."""
 
     def detach(self) -> Predictions:
         return Predictions(self.logits.detach(), self.boxes.detach())
@@ -75,13 +83,29 @@ class Locations:
 
 
 @dataclass
+class Scene:
+    """What a decoder may look at. Gradients reach the pyramid and nothing else."""
+
+    pyramid: list[Float[Tensor, "B D _ _"]]
+    """One map a level."""
+    dense: Predictions
+    """Of every location."""
+    locations: Locations
+    proposals: Predictions
+    """The best locations, best first, as many as the decoder has slots."""
+    canvas: tuple[int, int]
+    """(height, width) in pixels."""
+
+
+@dataclass
 class Output:
     """What the detector computes for a batch."""
 
+    scene: Scene
     dense: Predictions
-    locations: Locations
+    """Of every location, with its gradients."""
     passes: list[Predictions]
-    """One a refinement pass; the last one is the result."""
+    """Of the decoder; the last one is the result."""
 
 
 @dataclass

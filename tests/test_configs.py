@@ -5,7 +5,7 @@ import torch
 from scenes import CONF, OFFLINE, data_of, data_overrides, run_config
 
 from detector.build import build_datamodule, build_detector, build_losses, build_task, instantiate
-from detector.types import Batch, Target
+from detector.types import Batch, Predictions, Scene, Target
 
 
 def choices(group: str) -> list[str]:
@@ -24,6 +24,15 @@ def batch(classes: int, objects: tuple[int, ...] = (3, 0, 5)) -> Batch:
     return Batch(images, targets)
 
 
+def part(scene: Scene, image: int) -> Scene:
+    """The scene of one image."""
+    one = slice(image, image + 1)
+    return Scene(
+        [level[one] for level in scene.pyramid], Predictions(scene.dense.logits[one], scene.dense.boxes[one]),
+        scene.locations, Predictions(scene.proposals.logits[one], scene.proposals.boxes[one]), scene.canvas,
+    )
+
+
 def network_cases() -> list[str]:
     return [f"{group}={choice}" for group in ("backbone", "neck", "proposals", "decoder") for choice in choices(group)]
 
@@ -34,16 +43,12 @@ def test_every_network_part(override, tmp_path):
     torch.manual_seed(0)
     detector = build_detector(config, num_classes=4)
     data = batch(4)
-    output = detector(data.images)
-    locations = len(output.locations.centres)
+    output = detector(data.images, data.targets)
+    locations = len(output.scene.locations.centres)
     assert output.dense.logits.shape == (3, locations, 4) and output.dense.boxes.shape == (3, locations, 4)
-    slots = min(config["decoder"]["slots"], locations)
-    for one_pass in output.passes:
-        assert one_pass.logits.shape == (3, slots, 4) and one_pass.boxes.shape == (3, slots, 4)
-        assert one_pass.logits.isfinite().all() and one_pass.boxes.isfinite().all()
 
     set_loss, dense_loss = build_losses(config)
-    terms = {**set_loss(output.passes, data.targets), **dense_loss(output.dense, output.locations, data.targets)}
+    terms = {**set_loss(output.passes, data.targets), **dense_loss(output.dense, output.scene.locations, data.targets)}
     torch.stack(list(terms.values())).sum().backward()
     without = [name for name, p in detector.named_parameters() if p.requires_grad and p.grad is None]
     assert not without
@@ -52,25 +57,44 @@ def test_every_network_part(override, tmp_path):
     detector.eval()
     with torch.no_grad():
         together, alone = detector(data.images), detector(data.images[1:2])
+    assert together.passes
+    for one_pass in together.passes:
+        images, slots, classes = one_pass.logits.shape
+        assert images == 3 and 0 < slots and classes == 4 and one_pass.boxes.shape == (3, slots, 4)
+        assert one_pass.logits.isfinite().all() and one_pass.boxes.isfinite().all()
+        assert one_pass.written is None or one_pass.written.shape == (3, slots)
     # orders of proposals may differ where scores tie within rounding, so the dense head is compared, then the decoder
     torch.testing.assert_close(together.dense.logits[1:2], alone.dense.logits, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(together.dense.boxes[1:2], alone.dense.boxes, atol=1e-4, rtol=1e-4)
-    shared = ([torch.randn(3, detector.neck.width, 12 // 2**k, 16 // 2**k) for k in range(3)], (96, 128))
     with torch.no_grad():
-        proposals = detector.proposals.select(together.dense, together.locations, detector.decoder.slots)
-        rows = detector.decoder(shared[0], proposals, shared[1])
-        row = detector.decoder(
-            [level[1:2] for level in shared[0]], proposals.gather(torch.arange(slots).expand(3, -1)).__class__(
-                proposals.logits[1:2], proposals.boxes[1:2]), shared[1])
-    for many, one in zip(rows, row):
-        torch.testing.assert_close(many.logits[1:2], one.logits, atol=1e-5, rtol=1e-4)
-        torch.testing.assert_close(many.boxes[1:2], one.boxes, atol=1e-5, rtol=1e-4)
+        rows = detector.decoder(together.scene)
+        row = detector.decoder(part(together.scene, 1))
+    for many, one in zip(rows, row, strict=True):
+        steps = one.logits.shape[1]  # a decoder that stops by itself goes on while any image of the batch does
+        torch.testing.assert_close(many.logits[1:2, :steps], one.logits, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(many.boxes[1:2, :steps], one.boxes, atol=1e-5, rtol=1e-4)
+        if one.written is not None:
+            assert torch.equal(many.written[1:2, :steps], one.written) and not many.written[1, steps:].any()
+
+
+@pytest.mark.parametrize("decoder", choices("decoder"))
+@pytest.mark.parametrize("objects", [(0, 0), (30, 1)], ids=["none", "more-than-slots"])
+def test_every_decoder_trains_on_any_number_of_objects(decoder, objects, tmp_path):
+    config = run_config(tmp_path, f"decoder={decoder}", *OFFLINE, "slots=12")
+    torch.manual_seed(0)
+    detector = build_detector(config, num_classes=4)
+    data = batch(4, objects)
+    output = detector(data.images, data.targets)
+    set_loss, dense_loss = build_losses(config)
+    terms = {**set_loss(output.passes, data.targets), **dense_loss(output.dense, output.scene.locations, data.targets)}
+    assert all(term.isfinite() and term >= 0 for term in terms.values())
+    torch.stack(list(terms.values())).sum().backward()
 
 
 @pytest.mark.parametrize("override", [f"{g}={c}" for g in ("loss", "matcher") for c in choices(g)])
 @pytest.mark.parametrize("objects", [(3, 0, 5), (0, 0), (40,)], ids=["some", "none", "more-than-slots"])
 def test_every_loss_and_matcher(override, objects, tmp_path):
-    config = run_config(tmp_path, override, *OFFLINE, "decoder.slots=20")
+    config = run_config(tmp_path, override, *OFFLINE, "slots=20")
     torch.manual_seed(0)
     detector = build_detector(config, num_classes=4)
     data = batch(4, objects)
@@ -80,7 +104,7 @@ def test_every_loss_and_matcher(override, objects, tmp_path):
         assert len(assignment.slots) == len(assignment.objects) == min(20, len(target.labels))
         assert len(set(assignment.slots.tolist())) == len(assignment.slots)
         assert len(set(assignment.objects.tolist())) == len(assignment.objects)
-    terms = {**set_loss(output.passes, data.targets), **dense_loss(output.dense, output.locations, data.targets)}
+    terms = {**set_loss(output.passes, data.targets), **dense_loss(output.dense, output.scene.locations, data.targets)}
     assert all(term.isfinite() and term >= 0 for term in terms.values())
     torch.stack(list(terms.values())).sum().backward()
 
@@ -140,7 +164,7 @@ def test_every_part_of_the_trainer(group, tmp_path):
 def test_every_experiment_runs_a_step(experiment, tmp_path):
     config = run_config(
         tmp_path, f"experiment={experiment}", *data_overrides(data_of(experiment), tmp_path), *OFFLINE,
-        "+trainer.fast_dev_run=1", "~callbacks", "~logger", "trainer.accelerator=cpu", "decoder.slots=10",
+        "+trainer.fast_dev_run=1", "~callbacks", "~logger", "trainer.accelerator=cpu", "slots=10",
     )
     data = build_datamodule(config)
     task = build_task(config, data.class_names)

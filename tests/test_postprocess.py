@@ -1,6 +1,6 @@
 import torch
 
-from detector.postprocess import suppress, write_out
+from detector.postprocess import write_out
 from detector.types import Predictions
 
 
@@ -23,13 +23,8 @@ def test_threshold_keeps_the_step_numbers():
     assert found.steps.tolist() == [0, 2]
 
 
-def test_suppression_is_within_a_class():
-    (found,) = suppress(predictions(), [(100, 200)], iou_threshold=0.5)
-    assert found.labels[:2].tolist() == [0, 1]  # the second box of class 0 is gone, the equal one of class 1 stays
-    assert len(found) == 3 and found.steps.tolist() == [0, 1, 2]
-    assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
-
-
-def test_suppression_keeps_at_most():
-    (found,) = suppress(predictions(), [(100, 200)], iou_threshold=0.99, keep=2)
-    assert len(found) == 2
+def test_slots_that_do_not_write():
+    given = predictions()
+    given.written = torch.tensor([[False, True, True, False]])
+    (found,) = write_out(given, [(100, 200)])
+    assert found.steps.tolist() == [1, 2]

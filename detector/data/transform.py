@@ -26,7 +26,7 @@ class Transform:
     """
 
     def __init__(
-        self, *, canvas: tuple[int, int], transforms: Sequence[albumentations.BasicTransform] = (),
+        self, *, canvas: tuple[int, int], transforms: Sequence[albumentations.BasicTransform | albumentations.BaseCompose] = (),
         min_visibility: float = 0.0,
     ):
         width, height = canvas

@@ -1,6 +1,7 @@
-"""Decoders: from proposals to the sequence of boxes.
+"""Decoders: from what the dense head saw to the sequence of boxes.
 
 A decoder is built with `width` and `strides` (of the pyramid) and `num_classes`, declares `slots` (how many proposals
-it wants) and maps `(pyramid, proposals, canvas)` to a list of `Predictions`, one a refinement pass, each with one box
-and class a slot. The last pass is the result; no decoder applies non-maximum suppression.
+it wants) and maps a `Scene`, and in training the targets, to a list of `Predictions`. Each of them is matched with the
+objects for itself and has its own loss; the last one is the result, each slot a step of the sequence. No decoder but
+`dense` applies non-maximum suppression.
 """

@@ -39,14 +39,14 @@ def run_record(task: Task, dataset: DetectionDataset, config: dict, split: str, 
         "split": split,
         "images": len(dataset),
         "train_images": trained["images"],
-        "decoder": config["decoder"]["_target_"].rpartition(".")[2].lower(),
+        "decoder": config["decoder"]["_target_"].split(".")[-2],
         "epochs": trained["epochs"],
         "train_seconds": trained["train_seconds"],
         "parameters": sum(p.numel() for p in task.detector.parameters()),
         "metrics": rounded({name: task.scores["decoder"][name] for name in REPORTED}),
         "reference": {
             "dense_nms": rounded({name: task.scores["dense_nms"][name] for name in REPORTED}),
-            "nms_threshold": task.nms_threshold,
+            "nms_threshold": task.reference.nms_threshold,
         },
     }
 

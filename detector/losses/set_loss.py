@@ -7,32 +7,45 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torchvision.ops import box_iou, generalized_box_iou_loss
+from torchvision.ops import box_iou
 
+from detector.losses.monotone import monotone_loss
+from detector.losses.stop import stop_loss
 from detector.types import Assignment, Predictions, Target
 
 
 class SetLoss:
-    """Class, L1 and GIoU loss of the matched slots; the others are to score nothing (DETR, section 3.1).
+    """Class, L1 and overlap loss of the matched slots; the others are to score nothing (DETR, section 3.1).
 
     Each pass is matched for itself. All terms are divided by the number of objects in the batch (at least 1).
 
     Args:
         matcher: maps `(Predictions, targets)` to an `Assignment` an image.
         class_loss: see `detector.losses`.
-        class_weight, l1_weight, giou_weight: of the three terms.
+        overlap_loss: of paired boxes, `(boxes, truth, reduction)`: one of torchvision's.
+        class_weight, l1_weight, overlap_weight: of the three terms.
+        stop_weight: of `stop_loss`, for decoders that end by themselves.
+        monotone_weight: of `monotone_loss`.
     """
 
     def __init__(
-        self, *, matcher: Callable, class_loss: Callable, class_weight: float, l1_weight: float, giou_weight: float
+        self, *, matcher: Callable, class_loss: Callable, overlap_loss: Callable, class_weight: float, l1_weight: float,
+        overlap_weight: float, stop_weight: float = 1.0, monotone_weight: float = 0.0,
     ):
-        self.matcher, self.class_loss = matcher, class_loss
-        self.class_weight, self.l1_weight, self.giou_weight = class_weight, l1_weight, giou_weight
+        self.matcher, self.class_loss, self.overlap_loss = matcher, class_loss, overlap_loss
+        self.class_weight, self.l1_weight, self.overlap_weight = class_weight, l1_weight, overlap_weight
+        self.stop_weight, self.monotone_weight = stop_weight, monotone_weight
 
     def __call__(self, passes: list[Predictions], targets: list[Target]) -> dict[str, Float[Tensor, ""]]:
-        """The weighted terms, summed over the passes: `class`, `l1`, `giou`."""
-        terms = [self.one_pass(one, self.matcher(one, targets), targets) for one in passes]
-        return {name: torch.stack([term[name] for term in terms]).sum() for name in terms[0]}
+        """The weighted terms, summed over the passes: `class`, `l1`, `overlap`, and what else a decoder gives rise to.
+
+        Without passes there are none.
+        """
+        total: dict[str, Tensor] = {}
+        for one in passes:
+            for name, term in self.one_pass(one, self.matcher(one, targets), targets).items():
+                total[name] = total[name] + term if name in total else term
+        return total
 
     def one_pass(
         self, predictions: Predictions, assignments: list[Assignment], targets: list[Target]
@@ -50,8 +63,14 @@ class SetLoss:
         quality[image, slots, labels] = box_iou(boxes.detach(), truth).diagonal().to(logits.dtype)
         positive = torch.zeros_like(logits, dtype=torch.bool)
         positive[image, slots, labels] = True
-        return {
-            "class": self.class_weight * self.class_loss(logits, quality, positive) / objects,
-            "l1": self.l1_weight * (boxes - truth).abs().sum() / objects,
-            "giou": self.giou_weight * generalized_box_iou_loss(boxes, truth, reduction="sum") / objects,
+        terms = {
+            "class": self.class_weight * self.class_loss(logits, quality, positive),
+            "l1": self.l1_weight * (boxes - truth).abs().sum(),
+            "overlap": self.overlap_weight * self.overlap_loss(boxes, truth, reduction="sum"),
+            **predictions.losses,
         }
+        if predictions.stop is not None:
+            terms["stop"] = self.stop_weight * stop_loss(predictions.stop, assignments)
+        if self.monotone_weight:
+            terms["monotone"] = self.monotone_weight * monotone_loss(predictions)
+        return {name: term / objects for name, term in terms.items()}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torchvision.ops import generalized_box_iou
 
-from detector.types import Assignment, Predictions, Target
+from detector.matchers.matcher import Matcher
 
 
-class Hungarian:
+class Hungarian(Matcher):
     """Bipartite matching (DETR, Carion et al. 2020, equation 1) with the class cost of Deformable DETR.
 
     The cost of a slot for an object is
@@ -30,43 +30,36 @@ class Hungarian:
         self.class_cost, self.l1_cost, self.giou_cost, self.rank_cost = class_cost, l1_cost, giou_cost, rank_cost
         self.alpha, self.gamma = alpha, gamma
 
-    @torch.no_grad()
-    def __call__(self, predictions: Predictions, targets: list[Target]) -> list[Assignment]:
-        """Match every image by itself.
-
-        Post-condition: for each image, min(Q, N) pairs, no slot and no object twice, of least total cost.
-
-        Raises:
-            FloatingPointError: a cost is not finite; names the images.
-        """
-        costs = [
-            self.cost(logits.float(), boxes.float(), target)
-            for logits, boxes, target in zip(predictions.logits, predictions.boxes, targets)
-        ]
-        broken = [target.image_id for target, cost in zip(targets, costs) if not cost.isfinite().all()]
-        if broken:
-            raise FloatingPointError(
-                f"the match cost is not finite for image(s) {', '.join(map(str, broken))}: the predictions have "
-                "diverged; lower optimizer.lr, or train with trainer.precision=32-true"
-            )
-        device = predictions.logits.device
-        pairs = [linear_sum_assignment(cost.cpu().numpy()) for cost in costs]
-        return [
-            Assignment(torch.as_tensor(slots, device=device), torch.as_tensor(objects, device=device))
-            for slots, objects in pairs
-        ]
+    def assign(
+        self, logits: Float[Tensor, "Q C"], boxes: Float[Tensor, "Q 4"], labels: Int64[Tensor, "N"],
+        truth: Float[Tensor, "N 4"],
+    ) -> tuple[Int64[Tensor, "M"], Int64[Tensor, "M"]]:
+        return least_cost(self.cost(logits, boxes, labels, truth))
 
     def cost(
-        self, logits: Float[Tensor, "Q C"], boxes: Float[Tensor, "Q 4"], target: Target
+        self, logits: Float[Tensor, "Q C"], boxes: Float[Tensor, "Q 4"], labels: Int64[Tensor, "N"],
+        truth: Float[Tensor, "N 4"],
     ) -> Float[Tensor, "Q N"]:
-        """The cost of every slot for every object of one image."""
-        score = logits.sigmoid()[:, target.labels]
+        """The cost of every slot for every object."""
+        score = logits.sigmoid()[:, labels]
         present = self.alpha * (1 - score) ** self.gamma * -(score + 1e-8).log()
         absent = (1 - self.alpha) * score**self.gamma * -(1 - score + 1e-8).log()
         rank = torch.arange(len(logits), device=logits.device).unsqueeze(1) / len(logits)
         return (
             self.class_cost * (present - absent)
-            + self.l1_cost * torch.cdist(boxes, target.boxes, p=1)
-            - self.giou_cost * generalized_box_iou(boxes, target.boxes)
+            + self.l1_cost * torch.cdist(boxes, truth, p=1)
+            - self.giou_cost * generalized_box_iou(boxes, truth)
             + self.rank_cost * rank
         )
+
+
+def least_cost(cost: Tensor) -> tuple[Int64[Tensor, "M"], Int64[Tensor, "M"]]:
+    """Rows and columns of the assignment of least total cost.
+
+    Raises:
+        FloatingPointError: a cost is not finite.
+    """
+    if not cost.isfinite().all():
+        raise FloatingPointError
+    rows, columns = linear_sum_assignment(cost.cpu().numpy())
+    return torch.as_tensor(rows, device=cost.device), torch.as_tensor(columns, device=cost.device)

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torchvision.ops import generalized_box_iou_loss
 
 from detector.losses.dense_loss import DenseLoss
 from detector.losses.focal import Focal
@@ -32,7 +33,8 @@ def test_focal_by_hand():
 
 def set_loss(matcher=None) -> SetLoss:
     matcher = matcher or Hungarian(class_cost=2, l1_cost=5, giou_cost=2)
-    return SetLoss(matcher=matcher, class_loss=Varifocal(), class_weight=1, l1_weight=5, giou_weight=2)
+    return SetLoss(matcher=matcher, class_loss=Varifocal(), overlap_loss=generalized_box_iou_loss, class_weight=1,
+                   l1_weight=5, overlap_weight=2)
 
 
 def test_set_loss_by_hand():
@@ -47,7 +49,7 @@ def test_set_loss_by_hand():
     pairs = [Assignment(torch.tensor([1]), torch.tensor([0])), Assignment(torch.tensor([0]), torch.tensor([0]))]
     terms = set_loss().one_pass(predictions, pairs, targets)
     assert terms["l1"].item() == pytest.approx(5 * 0.25 / 2)
-    assert terms["giou"].item() == pytest.approx(2 * (0 + 0.5) / 2, abs=1e-5)
+    assert terms["overlap"].item() == pytest.approx(2 * (0 + 0.5) / 2, abs=1e-5)
     log2 = math.log(2)
     assert terms["class"].item() == pytest.approx((1.0 * log2 + 0.5 * log2 + 2 * 0.75 * 0.25 * log2) / 2, rel=1e-5)
 

@@ -23,7 +23,7 @@ def test_no_other_assignment_costs_less(slots, objects, seed):
     predictions = Predictions(torch.randn(1, slots, 3, generator=generator), random_boxes(generator, 1, slots))
     target = Target(random_boxes(generator, objects), torch.randint(0, 3, (objects,), generator=generator), 7, (9, 9))
     (assignment,) = matcher(predictions, [target])
-    cost = matcher.cost(predictions.logits[0], predictions.boxes[0], target)
+    cost = matcher.cost(predictions.logits[0], predictions.boxes[0], target.labels, target.boxes)
     pairs = min(slots, objects)
     if objects <= slots:
         every = (list(zip(chosen, range(objects))) for chosen in itertools.permutations(range(slots), objects))
@@ -40,7 +40,7 @@ def test_cost_by_hand():
     logits = torch.tensor([[0.0, 9.0], [math.log(3.0), 0.0]])  # scores of class 0: 0.5 and 0.75
     boxes = torch.tensor([[0.0, 0.0, 0.5, 0.5], [0.0, 0.0, 1.0, 0.5]])
     target = Target(torch.tensor([[0.0, 0.0, 0.5, 0.5]]), torch.tensor([0]), 0, (10, 10))
-    cost = matcher.cost(logits, boxes, target)
+    cost = matcher.cost(logits, boxes, target.labels, target.boxes)
     focal = [0.25 * (1 - p) ** 2 * -math.log(p) - 0.75 * p**2 * -math.log(1 - p) for p in (0.5, 0.75)]
     assert cost[0, 0].item() == pytest.approx(2 * focal[0] + 0 - 2 * 1.0 + 0, abs=1e-5)
     assert cost[1, 0].item() == pytest.approx(2 * focal[1] + 5 * 0.5 - 2 * 0.5 + 3 * 0.5, abs=1e-5)

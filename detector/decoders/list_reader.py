@@ -1,0 +1,168 @@
+"""Reading an ordered list of proposals: what the decoders `lstm`, `gru`, `mlp` and `transformer` have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchvision.ops import box_convert, box_iou
+
+from detector.decoders.reading import Reading, Writing
+from detector.errors import InputError
+from detector.types import Predictions, Scene, Target
+
+ORDERS = ("score", "left_to_right", "random")
+
+
+class ListReader(nn.Module):
+    """Reads the proposals and writes a box and class scores for each; how a step knows of the others is its memory.
+
+    At each step it sees the features under a proposal, its box and its class scores, and writes a box and class scores
+    as corrections of the proposal's: a proposal that shows an object written before is to be answered with low scores,
+    so that no non-maximum suppression is needed. Every further pass reads the list again at the refined boxes, with
+    weights of its own.
+
+    Args:
+        width: channels of the pyramid.
+        strides: of its levels, in pixels of the canvas.
+        num_classes: C.
+        memory: makes the memory of a pass, a module that maps what is read at each step to what is known there,
+            [B Q H] to [B Q H].
+        hidden_size: H.
+        dropout: on what is read.
+        slots: proposals read, the length of the sequence.
+        passes: times the list is read.
+        points: a proposal is read at `points` × `points` places of every level.
+        order: of reading: by score, best first; left to right; or random, the same for every image.
+        coverage: whether a step is told how much earlier proposals of its class cover its own: the largest IoU, the
+            logarithm of one more than the number above 0.5, and its rank from 0 to 1.
+        writes: boxes that the first pass writes for each proposal; later passes refine them all.
+        denoising: in training, copies of every object that are read as further lists, boxes and labels noised: one
+            copy is to be answered, the others are to be recognised as written (after DN-DETR, Li et al. 2022).
+        groups: in training, times the list is read; all but once with boxes jittered and in random order, each time
+            matched for itself (after Group DETR, Chen et al. 2023).
+    """
+
+    def __init__(
+        self, *, width: int, strides: list[int], num_classes: int, memory: Callable[[], nn.Module], hidden_size: int,
+        dropout: float, slots: int, passes: int, points: int, order: str = "score", coverage: bool = False,
+        writes: int = 1, denoising: int = 0, groups: int = 1,
+    ):
+        super().__init__()
+        if order not in ORDERS:
+            raise InputError(f"decoder.order is {order!r}; there are {', '.join(ORDERS)}")
+        self.slots, self.order, self.denoising, self.groups = slots, order, denoising, groups
+        self.num_classes = num_classes
+        self.passes = nn.ModuleList(
+            ListPass(
+                width=width, strides=strides, num_classes=num_classes, memory=memory(), hidden_size=hidden_size,
+                dropout=dropout, points=points, coverage=coverage, writes=1 if number else writes,
+            )
+            for number in range(passes)
+        )
+
+    def forward(self, scene: Scene, targets: list[Target] | None = None) -> list[Predictions]:
+        lists = []
+        if self.training and targets is not None:
+            if self.denoising and any(len(target.labels) for target in targets):
+                lists.append(noised(targets, self.denoising, self.num_classes))
+            lists += [_shuffled(_jittered(scene.proposals, 0.1)) for _ in range(self.groups - 1)]
+        return [written for given in [*lists, self._ordered(scene.proposals)] for written in self._read(scene, given)]
+
+    def _read(self, scene: Scene, proposals: Predictions) -> list[Predictions]:
+        written = []
+        state = None
+        for one_pass in self.passes:
+            proposals, state = one_pass(scene, proposals.detach(), state)
+            written.append(proposals)
+        return written
+
+    def _ordered(self, proposals: Predictions) -> Predictions:
+        if self.order == "score":
+            return proposals
+        if self.order == "left_to_right":
+            return proposals.gather(proposals.boxes[..., [0, 2]].sum(-1).argsort(dim=1, stable=True))
+        count = proposals.boxes.shape[1]
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(count)).to(proposals.boxes.device)
+        return proposals.gather(order.expand(len(proposals.boxes), -1))
+
+
+class ListPass(nn.Module):
+    """One reading of the list; arguments as in `ListReader`, `memory` being the module itself."""
+
+    def __init__(
+        self, *, width: int, strides: list[int], num_classes: int, memory: nn.Module, hidden_size: int, dropout: float,
+        points: int, coverage: bool = False, writes: int = 1,
+    ):
+        super().__init__()
+        self.coverage = coverage
+        self.reading = Reading(
+            width=width, strides=strides, num_classes=num_classes, hidden_size=hidden_size, dropout=dropout,
+            points=points, notes=3 if coverage else 0,
+        )
+        self.memory = memory
+        self.norm = nn.LayerNorm(hidden_size)
+        self.writing = Writing(hidden_size=hidden_size, num_classes=num_classes, writes=writes)
+
+    def forward(
+        self, scene: Scene, proposals: Predictions, state: Float[Tensor, "B Q H"] | None = None
+    ) -> tuple[Predictions, Float[Tensor, "B Q2 H"]]:
+        """Read the proposals.
+
+        Args:
+            scene: where from.
+            proposals: what to read, in that order.
+            state: of the pass before.
+
+        Returns:
+            What is written, and the state of each box written.
+        """
+        notes = covered_before(proposals) if self.coverage else None
+        read = self.reading(scene, proposals, notes=notes, state=state)
+        state = self.norm(read + self.memory(read))
+        return self.writing(state, proposals), state.repeat_interleave(self.writing.writes, 1)
+
+
+def covered_before(proposals: Predictions) -> Float[Tensor, "B Q 3"]:
+    """What earlier proposals of its class cover of each: see `coverage` in `ListReader`."""
+    labels = proposals.logits.argmax(-1)
+    count = labels.shape[1]
+    earlier = torch.ones(count, count, dtype=torch.bool, device=labels.device).tril(-1)
+    iou = torch.stack([box_iou(boxes, boxes) for boxes in proposals.boxes])
+    iou = iou * (earlier & (labels.unsqueeze(1) == labels.unsqueeze(2)))
+    rank = torch.arange(count, device=labels.device).expand(len(labels), -1) / count
+    return torch.stack([iou.amax(-1), (iou > 0.5).sum(-1).float().log1p(), rank], -1)
+
+
+def noised(targets: list[Target], copies: int, num_classes: int) -> Predictions:
+    """Objects as proposals: `copies` of each with jittered boxes and, a fifth of them, another label, in random order.
+
+    Images with fewer objects are filled up with random boxes of low scores.
+    """
+    longest = copies * max(len(target.labels) for target in targets)
+    device = targets[0].boxes.device
+    logits = torch.full((len(targets), longest, num_classes), -3.0, device=device)
+    centre, side = torch.rand(len(targets), longest, 2, device=device), torch.rand(len(targets), longest, 2, device=device)
+    boxes = torch.cat([centre - side / 4, centre + side / 4], -1).clamp(0, 1)
+    for image, target in enumerate(targets):
+        labels = target.labels.repeat(copies)
+        other = torch.randint_like(labels, num_classes)
+        labels = other.where(torch.rand(len(labels), device=device) < 0.2, labels)
+        rows = torch.arange(len(labels), device=device)
+        logits[image, rows, labels] = torch.randn(len(labels), device=device)
+        boxes[image, : len(labels)] = target.boxes.repeat(copies, 1)
+    return _shuffled(_jittered(Predictions(logits, boxes), 0.3))
+
+
+def _jittered(proposals: Predictions, scale: float) -> Predictions:
+    """Centres moved by up to `scale` / 2 of a side, sides changed by up to `scale`."""
+    centre, side = box_convert(proposals.boxes, "xyxy", "cxcywh").split(2, -1)
+    centre = centre + side * scale * (torch.rand_like(centre) - 0.5)
+    side = side * (1 + scale * (2 * torch.rand_like(side) - 1))
+    return Predictions(proposals.logits, torch.cat([centre - side / 2, centre + side / 2], -1).clamp(0, 1))
+
+
+def _shuffled(proposals: Predictions) -> Predictions:
+    return proposals.gather(torch.rand(proposals.boxes.shape[:2], device=proposals.boxes.device).argsort(1))

@@ -1,0 +1,38 @@
+"""A decoder without memory: what every claim about memory must beat."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from detector.decoders.list_reader import ListReader
+
+
+class MLP(ListReader):
+    """Reads every proposal by itself, with as many parameters as the LSTM of the same size.
+
+    Args:
+        hidden_size: H, of what is read.
+        layers: of two linear maps each, over 4 H units: 8 H² weights, as in a layer of an LSTM.
+        dropout: on what is read and within layers.
+        reading: further arguments of `ListReader`.
+    """
+
+    def __init__(self, *, hidden_size: int, layers: int, dropout: float, **reading):
+        def memory() -> nn.Module:
+            return nn.Sequential(*(FeedForward(hidden_size, dropout) for _ in range(layers)))
+
+        super().__init__(memory=memory, hidden_size=hidden_size, dropout=dropout, **reading)
+
+
+class FeedForward(nn.Module):
+    """One layer, with a residual connection."""
+
+    def __init__(self, size: int, dropout: float):
+        super().__init__()
+        self.layer = nn.Sequential(
+            nn.Linear(size, 4 * size), nn.ReLU(), nn.Dropout(dropout), nn.Linear(4 * size, size)
+        )
+
+    def forward(self, read: Float[Tensor, "B Q H"]) -> Float[Tensor, "B Q H"]:
+        return read + self.layer(read)

@@ -1,0 +1,192 @@
+import pytest
+import torch
+
+from detector.decoders.gru import GRU
+from detector.decoders.list_reader import covered_before, noised
+from detector.decoders.lstm import LSTM
+from detector.decoders.mlp import MLP
+from detector.decoders.sampling import sample_under_boxes
+from detector.decoders.transformer import Transformer
+from detector.errors import InputError
+from detector.types import Locations, Predictions, Scene, Target
+
+CANVAS = (96, 128)
+
+
+def pyramid(batch=2, width=8, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(batch, width, 12 // 2**k, 16 // 2**k, generator=generator) for k in range(3)]
+
+
+def proposals(batch=2, slots=10, classes=3, seed=0) -> Predictions:
+    generator = torch.Generator().manual_seed(seed)
+    low = torch.rand(batch, slots, 2, generator=generator) * 0.5
+    boxes = torch.cat([low, low + 0.1 + 0.3 * torch.rand(batch, slots, 2, generator=generator)], -1)
+    return Predictions(torch.randn(batch, slots, classes, generator=generator), boxes)
+
+
+def scene(given: Predictions | None = None, maps: list | None = None) -> Scene:
+    given = given or proposals()
+    nowhere = Locations(torch.zeros(0, 2), torch.zeros(0, 2), [])
+    return Scene(maps or pyramid(), Predictions(given.logits[:, :0], given.boxes[:, :0]), nowhere, given, CANVAS)
+
+
+def lstm(kind=LSTM, **options):
+    torch.manual_seed(0)
+    options = {"hidden_size": 16, "layers": 1, "dropout": 0.0, "slots": 10, "passes": 2, "points": 2, **options}
+    return kind(width=8, strides=[8, 16, 32], num_classes=3, **options)
+
+
+def outspoken(decoder):
+    """With outputs far from what was proposed, so that differences show."""
+    for one_pass in decoder.passes:
+        for output in (one_pass.writing.classes[-1], one_pass.writing.box[-1]):
+            torch.nn.init.normal_(output.weight)
+    return decoder.eval()
+
+
+def changed_at(step: int) -> tuple[Predictions, Predictions]:
+    given = proposals()
+    changed = Predictions(given.logits.clone(), given.boxes)
+    changed.logits[:, step] += 1.0
+    return given, changed
+
+
+def same_steps(decoder, given, changed) -> list[bool]:
+    with torch.no_grad():
+        a, b = decoder(scene(given))[-1], decoder(scene(changed))[-1]
+    return ((a.logits == b.logits).all(-1) & (a.boxes == b.boxes).all(-1)).all(0).tolist()
+
+
+def test_it_starts_at_the_quality_of_the_proposals():
+    given = proposals()
+    for written in lstm()(scene(given)):
+        torch.testing.assert_close(written.boxes, given.boxes, atol=0.01, rtol=0)
+        torch.testing.assert_close(written.logits, given.logits, atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("kind, options, known", [
+    (LSTM, {}, "before"), (GRU, {}, "before"), (MLP, {}, "none"), (Transformer, {"heads": 2}, "all"),
+    (LSTM, {"bidirectional": True}, "all"), (LSTM, {"layers": 2}, "before"),
+], ids=["lstm", "gru", "mlp", "transformer", "bidirectional", "two-layers"])
+def test_which_steps_a_step_knows(kind, options, known):
+    decoder = outspoken(lstm(kind, passes=1, **options))
+    with torch.no_grad():  # scores as they are, so that what changes is what is remembered
+        same = same_steps(decoder, *changed_at(4))
+    expected = {"before": [True] * 4 + [False] * 6, "none": [True] * 4 + [False] + [True] * 5, "all": [False] * 10}
+    assert same == expected[known]
+
+
+def test_a_sequence_cut_short_equals_the_start_of_the_full_one():
+    decoder, given = lstm(passes=1).eval(), proposals()
+    with torch.no_grad():
+        (full,) = decoder(scene(given))
+        (short,) = decoder(scene(Predictions(given.logits[:, :6], given.boxes[:, :6])))
+    torch.testing.assert_close(full.logits[:, :6], short.logits)
+    torch.testing.assert_close(full.boxes[:, :6], short.boxes)
+
+
+@pytest.mark.parametrize("passes, layers, dropout", [(1, 1, 0.0), (3, 2, 0.3)])
+def test_options(passes, layers, dropout):
+    written = lstm(passes=passes, layers=layers, dropout=dropout)(scene())
+    assert len(written) == passes
+    assert all(((w.boxes >= -1e-3) & (w.boxes <= 1.001)).all() for w in written)
+
+
+def test_no_gradient_reaches_the_proposals():
+    given = proposals()
+    given.logits.requires_grad_(), given.boxes.requires_grad_()
+    maps = [m.requires_grad_() for m in pyramid()]
+    written = lstm()(scene(given, maps))[-1]
+    (written.logits.sum() + written.boxes.sum()).backward()
+    assert given.logits.grad is None and given.boxes.grad is None and all(m.grad is not None for m in maps)
+
+
+@pytest.mark.parametrize("kind, options", [(MLP, {}), (Transformer, {"heads": 8})], ids=["mlp", "transformer"])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_rivals_have_as_many_parameters(kind, options, layers):
+    def count(decoder):
+        return sum(p.numel() for p in decoder.parameters())
+
+    ours = lstm(hidden_size=128, layers=layers)
+    theirs = lstm(kind, hidden_size=128, layers=layers, **options)
+    assert count(theirs) == pytest.approx(count(ours), rel=0.01)
+    assert count(theirs.passes[0].memory) == pytest.approx(count(ours.passes[0].memory), rel=0.01)
+
+
+def test_orders():
+    given = proposals()
+    def first_boxes(order):
+        return lstm(order=order, passes=1)(scene(given))[-1].boxes
+
+    middles = first_boxes("left_to_right")[..., [0, 2]].sum(-1)
+    assert (middles.diff(dim=1) > -0.01).all()
+    assert torch.equal(first_boxes("random"), first_boxes("random"))
+    by_score = first_boxes("score")
+    for order in ("left_to_right", "random"):
+        other = first_boxes(order)
+        assert not torch.allclose(other, by_score, atol=0.05)
+        torch.testing.assert_close(other.sort(1).values, by_score.sort(1).values, atol=0.01, rtol=0)
+    with pytest.raises(InputError, match="order is 'size'; there are score, left_to_right, random"):
+        lstm(order="size")
+
+
+def test_what_earlier_proposals_cover_by_hand():
+    boxes = torch.tensor([[[0.0, 0.0, 0.4, 0.4], [0.0, 0.0, 0.4, 0.16], [0.0, 0.0, 0.4, 0.4], [0.0, 0.0, 0.4, 0.4]]])
+    logits = torch.tensor([[[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]])
+    expected = torch.tensor([[[0, 0, 0], [0.4, 0, 0.25], [0, 0, 0.5], [1, 2, 0.75]]])
+    expected[..., 1] = torch.tensor([0.0, 0.0, 0.0, 0.6931472])  # ln 2: one above a half
+    torch.testing.assert_close(covered_before(Predictions(logits, boxes)), expected)
+
+
+def test_several_boxes_for_a_proposal():
+    written = lstm(writes=3)(scene())
+    assert [w.boxes.shape[1] for w in written] == [30, 30]
+    given = proposals()
+    torch.testing.assert_close(written[0].boxes[:, 0::3], given.boxes, atol=0.01, rtol=0)
+    assert (written[0].logits[:, 1::3] < given.logits - 2).all()  # the further ones start nearly silent
+
+
+def targets() -> list[Target]:
+    boxes = torch.tensor([[0.1, 0.1, 0.3, 0.4], [0.5, 0.5, 0.9, 0.8], [0.4, 0.1, 0.6, 0.3]])
+    return [Target(boxes, torch.tensor([0, 1, 2]), 0, (9, 9)), Target(boxes[:1], torch.tensor([1]), 1, (9, 9))]
+
+
+def test_noised_objects():
+    torch.manual_seed(0)
+    given = noised(targets(), 40, num_classes=3)
+    assert given.boxes.shape == (2, 120, 4) and ((given.boxes >= 0) & (given.boxes <= 1)).all()
+    labels = given.logits.argmax(-1)[0]
+    centres = (given.boxes[0, :, :2] + given.boxes[0, :, 2:]) / 2
+    truth = torch.tensor([[0.2, 0.25], [0.7, 0.65], [0.5, 0.2]])
+    nearest = torch.cdist(centres, truth).argmin(1)
+    assert nearest.bincount().tolist() == [40, 40, 40]
+    assert 0.75 < (labels == nearest).float().mean() < 0.95  # a fifth is given a label at random, a third of those its own
+    assert len(nearest[:12].unique()) == 3  # shuffled
+
+
+def test_further_lists_are_read_in_training_alone():
+    decoder = lstm(denoising=2, groups=3)
+    torch.manual_seed(1)
+    passes = decoder(scene(), targets())
+    assert [one.boxes.shape[1] for one in passes] == [6, 6, 10, 10, 10, 10, 10, 10]
+    assert len(decoder(scene())) == 2 and len(decoder.eval()(scene(), targets())) == 2
+    nothing = [Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), 0, (9, 9))] * 2
+    assert len(decoder.train()(scene(), nothing)) == 6
+
+
+@pytest.mark.parametrize("canvas", [(96, 128), (90, 120)])
+def test_sampling_reads_where_the_box_is(canvas):
+    """Maps that hold their own pixel coordinates: what is read is where it was read."""
+    maps = []
+    for stride in (8, 16, 32):
+        rows, columns = -(-canvas[0] // stride), -(-canvas[1] // stride)
+        y, x = torch.meshgrid(torch.arange(rows) + 0.5, torch.arange(columns) + 0.5, indexing="ij")
+        maps.append(torch.stack([x, y])[None] * stride)
+    box = torch.tensor([[[0.3, 0.3, 0.6, 0.7]]])
+    read = sample_under_boxes(maps, box, strides=[8, 16, 32], canvas=canvas, points=2).view(3, 4, 2)
+    x = [canvas[1] * (0.3 + 0.3 * f) for f in (0.25, 0.75)]
+    y = [canvas[0] * (0.3 + 0.4 * f) for f in (0.25, 0.75)]
+    expected = torch.tensor([[x[0], y[0]], [x[1], y[0]], [x[0], y[1]], [x[1], y[1]]])
+    for level in read:
+        torch.testing.assert_close(level, expected, atol=1e-3, rtol=0)
