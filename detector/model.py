@@ -35,6 +35,6 @@ class Detector(nn.Module):
         canvas = (images.shape[-2], images.shape[-1])
         pyramid = self.neck(self.backbone(images))
         dense, locations = self.proposals(pyramid, canvas)
-        proposals = self.proposals.select(dense, locations, self.decoder.slots)
+        proposals = self.proposals.select(dense, locations, self.decoder.proposals)
         scene = Scene(pyramid, dense.detach(), locations, proposals, canvas)
         return Output(scene, dense, self.decoder(scene, targets))

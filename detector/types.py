@@ -81,6 +81,13 @@ class Locations:
     shapes: list[tuple[int, int]]
     """(rows, columns) a level."""
 
+    def inside(self, boxes: Float[Tensor, "N 4"]) -> Bool[Tensor, "N L"]:
+        """Which locations lie in which box; for a box too small to hold any, the nearest of each level."""
+        low, high = boxes[:, None, :2], boxes[:, None, 2:]
+        inside = ((self.centres >= low) & (self.centres <= high)).all(-1)
+        nearest = ((low + high) / 2 - self.centres).abs().le(self.strides / 2).all(-1)
+        return inside | (~inside.any(1, keepdim=True) & nearest)
+
 
 @dataclass
 class Scene:

@@ -28,7 +28,7 @@ class Dense(nn.Module):
     ):
         super().__init__()
         self.nms_threshold, self.soft_sigma = nms_threshold, soft_sigma
-        self.slots, self.candidates = slots, candidates
+        self.proposals, self.slots, self.candidates = 0, slots, candidates
 
     def forward(self, scene: Scene, targets: list[Target] | None = None) -> list[Predictions]:
         return [] if self.training else [self.suppress(scene.dense)]

@@ -53,8 +53,8 @@ class ListReader(nn.Module):
         super().__init__()
         if order not in ORDERS:
             raise InputError(f"decoder.order is {order!r}; there are {', '.join(ORDERS)}")
-        self.slots, self.order, self.denoising, self.groups = slots, order, denoising, groups
-        self.num_classes = num_classes
+        self.proposals, self.slots = slots, slots * writes
+        self.order, self.denoising, self.groups, self.num_classes = order, denoising, groups, num_classes
         self.passes = nn.ModuleList(
             ListPass(
                 width=width, strides=strides, num_classes=num_classes, memory=memory(), hidden_size=hidden_size,

@@ -39,7 +39,7 @@ class TaskAligned:
             return empty, empty, boxes.new_empty(0)
         iou = box_iou(target.boxes, boxes)  # N L
         metric = logits.sigmoid()[:, target.labels].T ** self.alpha * iou**self.beta
-        inside = self._inside(locations, target.boxes)
+        inside = locations.inside(target.boxes)
         best = metric.masked_fill(~inside, -1.0).topk(min(self.top, metric.shape[1]), dim=1).indices
         assigned = torch.zeros_like(inside).scatter_(1, best, True) & inside
         owner = iou.masked_fill(~assigned, -1.0).argmax(0)
@@ -50,12 +50,3 @@ class TaskAligned:
         largest_metric = mine.amax(1).clamp(min=1e-9)
         largest_iou = (iou * (mine > 0)).amax(1)
         return places, objects, mine[objects, places] / largest_metric[objects] * largest_iou[objects]
-
-    @staticmethod
-    def _inside(locations: Locations, boxes: Float[Tensor, "N 4"]) -> Tensor:
-        """Which locations may answer for which object: N L."""
-        centres = locations.centres
-        low, high = boxes[:, None, :2], boxes[:, None, 2:]
-        inside = ((centres >= low) & (centres <= high)).all(-1)
-        nearest = ((low + high) / 2 - centres).abs().le(locations.strides / 2).all(-1)
-        return inside | (~inside.any(1, keepdim=True) & nearest)

@@ -1,0 +1,123 @@
+"""The decoder of 2016: an LSTM for every cell of a coarse grid."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor, nn
+from torchvision.ops import box_convert, box_iou
+
+from detector.decoders.reading import Reading, Writing
+from detector.errors import InputError
+from detector.types import Predictions, Scene, Target
+
+
+class LSTMGrid(nn.Module):
+    """In each cell of the coarsest level an LSTM, its weights shared, writes a few boxes around the cell, surest first
+    (Stewart, Andriluka, Ng 2016, section 3), from the same features at every step.
+
+    Each box is then read from the finer features under it and corrected ("rezoom" in the authors' published code).
+
+    Args:
+        width, strides: of the pyramid.
+        num_classes: C.
+        hidden_size: H.
+        dropout: on what is read.
+        writes: boxes a cell.
+        cells: how they are joined. `stitch`: a cell answers for the objects centred in it, and boxes that two cells
+            wrote for one object are joined at inference (section 3.3); `global`: all cells answer for all objects
+            together, and nothing is joined.
+        stitch_above: IoU from which two boxes of a class can be one object.
+        points: a box is read at `points` × `points` places of every level.
+        prior_score: of every class, before anything is learnt.
+    """
+
+    def __init__(
+        self, *, width: int, strides: list[int], num_classes: int, hidden_size: int, dropout: float, writes: int,
+        cells: str, stitch_above: float, points: int, prior_score: float = 0.05,
+    ):
+        super().__init__()
+        if cells not in ("stitch", "global"):
+            raise InputError(f"decoder.cells is {cells!r}; there are stitch, global")
+        self.proposals, self.slots = 0, 10**9  # as many as the grid has room for
+        self.cells, self.writes, self.stitch_above = cells, writes, stitch_above
+        self.stride, self.num_classes = strides[-1], num_classes
+        self.prior_logit = torch.logit(torch.tensor(prior_score)).item()
+        self.look = nn.Sequential(nn.Conv2d(width, hidden_size, 3, padding=1), nn.ReLU(), nn.Dropout(dropout))
+        self.lstm = nn.LSTM(hidden_size, hidden_size, batch_first=True)
+        self.writing = Writing(hidden_size=hidden_size, num_classes=num_classes)
+        self.rezoom = Reading(
+            width=width, strides=strides, num_classes=num_classes, hidden_size=hidden_size, dropout=dropout,
+            points=points,
+        )
+        self.rewriting = Writing(hidden_size=hidden_size, num_classes=num_classes)
+
+    def forward(self, scene: Scene, targets: list[Target] | None = None) -> list[Predictions]:
+        seen = self.look(scene.pyramid[-1])
+        images, _, rows, columns = seen.shape
+        cells = self._cells(rows, columns, scene)
+        inputs = seen.permute(0, 2, 3, 1).reshape(-1, 1, seen.shape[1]).expand(-1, self.writes, -1)
+        state = self.lstm(inputs)[0].reshape(images, -1, seen.shape[1])
+        around = cells.repeat_interleave(self.writes, 0)
+        start = Predictions(
+            around.new_full((images, len(around), self.num_classes), self.prior_logit), around.expand(images, -1, -1)
+        )
+        first = self.writing(state, start)
+        last = self.rewriting(self.rezoom(scene, first.detach(), state=state), first.detach())
+        if self.cells == "stitch":
+            first.regions = last.regions = _centred_in(cells, columns).repeat_interleave(self.writes, 0)
+            if not self.training:
+                last.written = torch.stack([
+                    stitch(logits, boxes, self.writes, self.stitch_above)
+                    for logits, boxes in zip(last.logits, last.boxes)
+                ])
+        return [first, last]
+
+    def _cells(self, rows: int, columns: int, scene: Scene) -> Float[Tensor, "R 4"]:
+        """A box of two cells a side around every cell's centre."""
+        side = torch.tensor([self.stride / scene.canvas[1], self.stride / scene.canvas[0]], device=scene.pyramid[0].device)
+        y, x = torch.meshgrid(
+            torch.arange(rows, device=side.device) + 0.5, torch.arange(columns, device=side.device) + 0.5, indexing="ij"
+        )
+        centres = torch.stack([x, y], -1).flatten(0, 1) * side
+        return box_convert(torch.cat([centres, 2 * side.expand_as(centres)], 1), "cxcywh", "xyxy")
+
+
+def _centred_in(cells: Float[Tensor, "R 4"], columns: int) -> Float[Tensor, "R 4"]:
+    """The part of the canvas that belongs to each cell; those on the border reach beyond it."""
+    quarter = (cells[:, 2:] - cells[:, :2]) / 4
+    low, high = cells[:, :2] + quarter, cells[:, 2:] - quarter
+    regions = torch.cat([low, high], 1)
+    number = torch.arange(len(cells), device=cells.device)
+    regions[number % columns == columns - 1, 2] = 2.0
+    regions[number // columns == (len(cells) - 1) // columns, 3] = 2.0
+    return regions
+
+
+@torch.no_grad()
+def stitch(
+    logits: Float[Tensor, "Q C"], boxes: Float[Tensor, "Q 4"], writes: int, iou_above: float
+) -> Bool[Tensor, "Q"]:
+    """Which boxes stay, cell after cell: the boxes of a cell and those accepted before are paired one-to-one, at the
+    largest total overlap, where they are of one class and overlap enough; of a pair the surer one stays.
+
+    Since a box can remove one other at most, two that a cell wrote for two close objects survive next to its neighbour's.
+    """
+    scores, labels = (values.cpu() for values in logits.sigmoid().max(-1))
+    overlap = box_iou(boxes, boxes).cpu() * (labels[:, None] == labels[None])
+    overlap = (overlap * (overlap > iou_above)).numpy()
+    accepted: list[int] = []
+    for first in range(0, len(scores), writes):
+        cell = list(range(first, min(first + writes, len(scores))))
+        among = overlap[cell][:, accepted]
+        for new, old in zip(*linear_sum_assignment(among, maximize=True)):
+            if among[new, old] > 0:
+                a, b = first + int(new), accepted[old]
+                if scores[a] > scores[b]:
+                    accepted[old] = a
+                cell.remove(a)
+        accepted += cell
+    stays = torch.zeros(len(scores), dtype=torch.bool, device=boxes.device)
+    stays[accepted] = True
+    return stays
