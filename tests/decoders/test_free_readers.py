@@ -1,0 +1,163 @@
+"""Decoders that choose where to look: `lstm_pointer`, `lstm_attention`; and `lstm_grid`."""
+
+import pytest
+import torch
+from test_list_reader import CANVAS, proposals, pyramid, scene
+
+from detector.decoders.choosing import choose
+from detector.decoders.lstm_attention import LSTMAttention
+from detector.decoders.lstm_grid import LSTMGrid, stitch
+from detector.decoders.lstm_pointer import LSTMPointer
+from detector.errors import InputError
+from detector.matchers.hungarian import Hungarian
+from detector.proposals.dense_head import DenseHead
+from detector.types import Scene, Target
+
+SHARED = {"width": 8, "strides": [8, 16, 32], "num_classes": 3, "hidden_size": 16, "dropout": 0.0}
+
+
+def pointer(**options) -> LSTMPointer:
+    torch.manual_seed(0)
+    options = {"slots": 8, "candidates": 10, "points": 2, "explore": 0.0, "surplus": 2, "end_above": 0.5,
+               "choice_weight": 1.0, "matcher": Hungarian(class_cost=2, l1_cost=5, giou_cost=2), **options}
+    return LSTMPointer(**SHARED, **options)
+
+
+def attention(**options) -> LSTMAttention:
+    torch.manual_seed(0)
+    options = {"slots": 8, "explore": 0.0, "surplus": 2, "stop_above": 0.5, "choice_weight": 1.0, **options}
+    return LSTMAttention(**SHARED, **options)
+
+
+def grid(**options) -> LSTMGrid:
+    torch.manual_seed(0)
+    options = {"writes": 5, "cells": "stitch", "stitch_above": 0.5, "points": 2, **options}
+    return LSTMGrid(**SHARED, **options)
+
+
+def dense_scene() -> Scene:
+    torch.manual_seed(0)
+    head = DenseHead(width=8, strides=[8, 16, 32], num_classes=3)
+    maps = pyramid()
+    dense, locations = head(maps, CANVAS)
+    return Scene(maps, dense.detach(), locations, head.select(dense, locations, 10), CANVAS)
+
+
+def targets() -> list[Target]:
+    boxes = torch.tensor([[0.1, 0.1, 0.3, 0.4], [0.5, 0.5, 0.9, 0.8], [0.4, 0.1, 0.6, 0.3]])
+    return [Target(boxes, torch.tensor([0, 1, 2]), 0, (9, 9)), Target(boxes[:1], torch.tensor([1]), 1, (9, 9))]
+
+
+def test_choosing():
+    liking = torch.tensor([[0.1, 0.9, 0.5], [0.1, -torch.inf, 0.5], [0.3, 0.2, 0.1]])
+    assert choose(liking).tolist() == [1, 2, 0]
+    right = torch.tensor([[True, False, True], [True, False, False], [False, False, False]])
+    assert choose(liking, right).tolist() == [2, 0, 0]
+    assert choose(liking, right, explore=1.0).tolist() == [1, 2, 0]
+
+
+def test_the_pointer_reads_no_proposal_twice_and_stops():
+    decoder = pointer(end_above=2.0).eval()  # never sure enough to stop
+    given = proposals()
+    with torch.no_grad():
+        first, last = decoder(scene(given))
+    assert first.boxes.shape == (2, 8, 4) and last.written.all()
+    for image in range(2):
+        nearest = torch.cdist(first.boxes[image], given.boxes[image]).argmin(1)
+        assert len(nearest.unique()) == 8
+    decoder.end_above = 0.0
+    first, last = decoder(scene(given))
+    assert first.boxes.shape == last.boxes.shape == (2, 0, 4)
+
+
+def test_the_pointer_learns_to_read_what_shows_objects():
+    """A picture with three objects takes four steps: after some steps of training on two images."""
+    decoder = pointer(explore=0.2, slots=10)
+    given, truth = proposals(), targets()
+    look = scene(given)
+    chosen = [given.boxes[0, [2, 5, 7]], given.boxes[1, [4]]]
+    truth = [Target(boxes, torch.zeros(len(boxes), dtype=torch.int64), i, (9, 9)) for i, boxes in enumerate(chosen)]
+    optimizer = torch.optim.Adam(decoder.parameters(), lr=1e-2)
+    for _ in range(80):
+        first, _ = decoder(look, truth)
+        optimizer.zero_grad()
+        first.losses["choice"].backward()
+        optimizer.step()
+    first, last = decoder.eval()(look)
+    assert last.written.sum(1).tolist() == [3, 1]
+    read = [torch.cdist(first.boxes[i][last.written[i]], given.boxes[i]).argmin(1).tolist() for i in range(2)]
+    assert sorted(read[0]) == [2, 5, 7] and read[1] == [4]
+
+
+def test_led_decoders_take_the_steps_that_are_needed():
+    for decoder in (pointer(slots=10), attention(slots=10)):
+        passes = decoder(dense_scene(), targets())
+        assert all(one.boxes.shape[1] == 3 + 1 + 2 for one in passes)
+        assert passes[0].losses["choice"] > 0
+        nothing = [Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), 0, (9, 9))] * 2
+        assert decoder(dense_scene(), nothing)[0].boxes.shape[1] == 3
+
+
+def test_led_attention_looks_at_every_object():
+    decoder = attention(slots=10)
+    with torch.no_grad():  # boxes are written around the place that was looked at
+        (written,) = decoder(dense_scene(), targets())
+    centres = (written.boxes[0, :3, :2] + written.boxes[0, :3, 2:]) / 2
+    boxes = targets()[0].boxes
+    inside = ((centres[:, None] > boxes[:, :2]) & (centres[:, None] < boxes[:, 2:])).all(-1)
+    assert inside.sum(0).tolist() == [1, 1, 1]
+
+
+def test_attention_does_not_return_to_what_it_covered():
+    decoder = attention(stop_above=2.0).eval()
+    look = dense_scene()
+    with torch.no_grad():
+        decoder.weights.copy_(torch.tensor([1.0, 1e4]))  # so strong that nothing else decides
+        (written,) = decoder(look)
+    centres = (written.boxes[:, :, :2] + written.boxes[:, :, 2:]) / 2
+    assert torch.cdist(centres[0], centres[0]).fill_diagonal_(1).min() > 0.05
+
+
+def test_attention_starts_from_the_dense_scores():
+    decoder, look = attention(slots=1, stop_above=2.0).eval(), dense_scene()
+    look.dense.logits[:, 37] = 9.0
+    (written,) = decoder(look)
+    centre = (written.boxes[:, 0, :2] + written.boxes[:, 0, 2:]) / 2
+    torch.testing.assert_close(centre, look.locations.centres[37].expand(2, 2), atol=0.02, rtol=0)
+
+
+def test_the_grid_covers_the_canvas():
+    first, last = grid()(dense_scene())
+    assert first.boxes.shape == (2, 3 * 4 * 5, 4)
+    regions = last.regions.view(12, 5, 4)
+    assert (regions == regions[:, :1]).all()
+    points = torch.rand(200, 2)
+    inside = ((points[:, None] >= regions[:, 0, :2]) & (points[:, None] < regions[:, 0, 2:])).all(-1)
+    assert (inside.sum(1) == 1).all()
+    centres = (first.boxes[..., :2] + first.boxes[..., 2:]) / 2
+    assert ((centres >= regions[:, :, :2].flatten(0, 1)) & (centres <= regions[:, :, 2:].flatten(0, 1))).all()
+    assert grid(cells="global")(dense_scene())[-1].regions is None
+    with pytest.raises(InputError, match="cells is 'none'; there are stitch, global"):
+        grid(cells="none")
+
+
+def test_stitching_by_hand():
+    """Two cells of two boxes. The second cell's first box is the first cell's first, seen better; its second overlaps
+    the first cell's second too little. A third object of another class lies right on one of them and stays."""
+    boxes = torch.tensor([
+        [0.1, 0.1, 0.5, 0.5], [0.6, 0.6, 0.9, 0.9], [0.1, 0.1, 0.5, 0.52], [0.7, 0.7, 1.0, 1.0], [0.1, 0.1, 0.5, 0.5],
+        [0.0, 0.0, 0.1, 0.1],
+    ])
+    logits = torch.tensor([[1.0, -5], [2.0, -5], [3.0, -5], [1.0, -5], [-5, 1.0], [-9, -9]])
+    assert stitch(logits, boxes, 2, 0.5).tolist() == [False, True, True, True, True, True]
+
+
+def test_stitching_lets_a_neighbour_remove_one_box_at_most():
+    """Two boxes that one cell wrote for two close objects, and a neighbour's for one of them."""
+    boxes = torch.tensor([[0.1, 0.1, 0.5, 0.5], [0.12, 0.1, 0.52, 0.5], [0.1, 0.12, 0.5, 0.52], [0.9, 0.9, 1.0, 1.0]])
+    logits = torch.tensor([[3.0], [2.0], [1.0], [-9.0]])
+    assert stitch(logits, boxes, 2, 0.5).tolist() == [True, True, False, True]
+
+
+def test_nothing_to_stitch():
+    assert stitch(torch.zeros(0, 1), torch.zeros(0, 4), 5, 0.5).tolist() == []
