@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -51,6 +52,7 @@ class Task(lightning.LightningModule):
         self.backbone_lr_factor, self.metric_backend = backbone_lr_factor, metric_backend
         self.reference = Dense(nms_threshold=nms_threshold)
         self.seed, self.run = seed, run
+        self._seconds_before, self._started = 0.0, time.monotonic()
         self.metrics: dict[str, CocoMAP] = {}
         self.scores: dict[str, dict] = {}
         """Of the last test: `decoder` and `dense_nms`, as `CocoMAP.compute` returns them."""
@@ -145,8 +147,20 @@ class Task(lightning.LightningModule):
         schedule = self.make_schedule(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    @property
+    def train_seconds(self) -> float:
+        """The time spent in training, that of interrupted runs that this one continues included."""
+        return self._seconds_before + time.monotonic() - self._started
+
+    def on_fit_start(self) -> None:
+        self._started = time.monotonic()
+
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["run"] = self.run
+        checkpoint["train_seconds"] = self.train_seconds
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        self._seconds_before = checkpoint.get("train_seconds", 0.0)
 
     def _update(self, row: str, detections: list, batch: Batch) -> None:
         self.metrics[row].update([target.image_id for target in batch.targets], detections)

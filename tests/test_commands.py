@@ -138,7 +138,7 @@ def test_a_sweep_leaves_a_directory_a_job(tmp_path):
 
 
 @pytest.mark.parametrize("tool, words", [
-    ("train", ["experiment=bccd", "voc", "decoder: lstm", "-m"]),
+    ("train", ["experiment=bccd", "voc", "lstm_pointer", "-m"]),
     ("eval", ["checkpoint=PATH", "record="]),
     ("predict", ["source=FOLDER", "threshold"]),
 ])

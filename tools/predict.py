@@ -3,13 +3,13 @@
 import hydra
 from omegaconf import DictConfig
 
-from detector.commands import say_plainly
+from detector.commands.say_plainly import say_plainly
 
 
 @hydra.main(config_path="../conf", config_name="predict", version_base="1.3")
 @say_plainly
 def main(config: DictConfig) -> None:
-    from detector.run import predict
+    from detector.commands.predict import predict
 
     predict(config)
 

@@ -19,6 +19,7 @@ from detector.errors import InputError
 from detector.types import Batch, Target
 
 log = logging.getLogger(__name__)
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 
 
 @dataclass

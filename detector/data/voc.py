@@ -9,11 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
-from detector.data.dataset import DetectionDataset, Record, Report, clean_boxes, fraction, label_of, require_split
+from detector.data.dataset import (
+    IMAGE_ENDINGS,
+    DetectionDataset,
+    Record,
+    Report,
+    clean_boxes,
+    fraction,
+    label_of,
+    require_split,
+)
 from detector.data.transform import Transform
 from detector.errors import InputError
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 class VOC(DetectionDataset):

@@ -78,15 +78,9 @@ class CocoMAP:
             `NAMES` to values (nan where there is no such object); `per_class` a dict by class name of AP, AP50, AP75,
             AR and the number of objects; `precision` by class name, at IoU .5 and recalls 0, .01, … 1.
         """
-        seen = sorted(self.rows)
-        rows = np.concatenate([self.rows[i] for i in seen]) if seen else np.zeros((0, 7))
-        with contextlib.redirect_stdout(io.StringIO()):
-            evaluation = self._evaluate(rows, seen)
-            evaluation.evaluate()
-            evaluation.accumulate()
-            evaluation.summarize()
+        evaluation = self.evaluate()
         precision, recall = evaluation.eval["precision"], evaluation.eval["recall"]
-        counted = self._counted(set(seen))
+        counted = self._counted(set(self.rows))
         per_class, curves = {}, {}
         for k, name in enumerate(self.class_names):
             column = self._order.index(self.category_ids[k])
@@ -99,8 +93,26 @@ class CocoMAP:
         stats = [float(value) if value >= 0 else float("nan") for value in evaluation.stats[:12]]
         return {**dict(zip(NAMES, stats)), "per_class": per_class, "precision": curves}
 
-    def _evaluate(self, rows: np.ndarray, seen: list[int]):
-        if self.backend == "pycocotools":
+    def evaluate(self, *, everything: bool = True):
+        """pycocotools' `COCOeval` (or its namesake) after its work.
+
+        Args:
+            everything: otherwise it only matches, over all sizes; always by pycocotools.
+        """
+        seen = sorted(self.rows)
+        rows = np.concatenate([self.rows[i] for i in seen]) if seen else np.zeros((0, 7))
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluation = self._prepare(rows, seen, self.backend if everything else "pycocotools")
+            if not everything:
+                evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
+            evaluation.evaluate()
+            if everything:
+                evaluation.accumulate()
+                evaluation.summarize()
+        return evaluation
+
+    def _prepare(self, rows: np.ndarray, seen: list[int], backend: str):
+        if backend == "pycocotools":
             from pycocotools.coco import COCO
             from pycocotools.cocoeval import COCOeval
         else:

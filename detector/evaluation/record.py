@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import platform
 import subprocess
@@ -14,12 +13,15 @@ import torch
 
 from detector.data.dataset import DetectionDataset
 from detector.evaluation.coco_map import NAMES
+from detector.evaluation.matches import Matches
 from detector.task import Task
 
 REPORTED = [*NAMES[:9], "per_class"]
+OVERLAPS = {"recall_apart": (0.0, 0.3), "recall_overlapping": (0.3, 1.01)}
+"""Recall at IoU .5 of objects by their largest IoU with another of their class."""
 
 
-def run_record(task: Task, dataset: DetectionDataset, config: dict, split: str, checkpoint: Path) -> dict:
+def run_record(task: Task, dataset: DetectionDataset, config: dict, split: str, trained: dict) -> dict:
     """Everything about a trained and tested run.
 
     Args:
@@ -27,22 +29,31 @@ def run_record(task: Task, dataset: DetectionDataset, config: dict, split: str, 
         dataset: the split it was tested on.
         config: of the training run.
         split: its name.
-        checkpoint: in a run directory, beside whose parent `train.json` lies.
+        trained: what the training run wrote to its `train.json`.
     """
-    trained = json.loads((checkpoint.parent.parent / "train.json").read_text())
     return {
         "command": trained["command"],
+        "options": trained["options"],
         "commit": trained["commit"],
         "seed": config["seed"],
         "machine": trained["machine"],
         "data": config["name"],
         "split": split,
         "images": len(dataset),
-        "train_images": trained["images"],
+        "train_images": trained["train_images"],
+        "checkpoint": trained["checkpoint"],
         "decoder": config["decoder"]["_target_"].split(".")[-2],
         "epochs": trained["epochs"],
         "train_seconds": trained["train_seconds"],
         "parameters": sum(p.numel() for p in task.detector.parameters()),
+        "multiply_adds": trained["multiply_adds"],
+        "peak_megabytes": trained["peak_megabytes"],
+        "boxes_per_image": round(sum(map(len, task.metrics["decoder"].rows.values())) / max(1, len(dataset)), 3),
+        "objects_per_image": round(task.metrics["decoder"].objects / max(1, len(dataset)), 3),
+        "crowding": rounded({
+            row: {name: Matches.of(task.metrics[row]).recall(overlap=bounds)[0] for name, bounds in OVERLAPS.items()}
+            for row in ("decoder", "dense_nms")
+        }),
         "metrics": rounded({name: task.scores["decoder"][name] for name in REPORTED}),
         "reference": {
             "dense_nms": rounded({name: task.scores["dense_nms"][name] for name in REPORTED}),

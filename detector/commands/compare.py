@@ -1,0 +1,67 @@
+"""Gathering runs into a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+from rich.progress import track
+
+from detector.build import build_datamodule, load_task, read_checkpoint
+from detector.data.dataset import Unreadable
+from detector.errors import InputError
+from detector.evaluation.comparison import (
+    Run,
+    gather,
+    markdown,
+    plot_cost,
+    plot_crowding,
+    plot_epochs,
+    table,
+    write_csv,
+)
+from detector.evaluation.cost import milliseconds
+
+TIMED_IMAGES = 16
+
+
+def compare(config: DictConfig) -> None:
+    """Write comparison.md, comparison.csv and plots of the runs under a folder."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    rows = gather(config.runs)
+    made = table(rows, baseline=config.baseline, resamples=config.resamples, seed=config.seed)
+    if config.rounds:
+        times = _times(rows, config.rounds, config.device)
+        for row in made:
+            row["milliseconds"] = times[row["name"]]
+    folder = Path(config.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "comparison.md").write_text(markdown(made) + "\n")
+    write_csv(made, folder / "comparison.csv")
+    plotted = [
+        name for name, drawn in (
+            ("epochs.png", plot_epochs(rows, folder / "epochs.png")),
+            ("cost.png", plot_cost(made, folder / "cost.png")),
+            ("crowding.png", plot_crowding(rows, folder / "crowding.png")),
+        ) if drawn
+    ]
+    print(markdown(made))
+    print(f"{', '.join(['comparison.md', 'comparison.csv', *plotted])} are in {folder}")
+
+
+def _times(rows: dict[str, list[Run]], rounds: int, device: str) -> dict[str, float]:
+    """Milliseconds an image of the first run of each row, on the test images of the first run of all."""
+    detectors, images = {}, []
+    for name, runs in track(rows.items(), description="loading"):
+        run = runs[0]
+        checkpoint = read_checkpoint(run.folder / "checkpoints" / run.record["checkpoint"])
+        detectors[name] = load_task(checkpoint).detector.to(device)
+        if not images:
+            test = build_datamodule(checkpoint["run"]["config"], class_names=checkpoint["run"]["class_names"]).test
+            samples = (test[(0, i)] for i in range(min(TIMED_IMAGES, len(test))))
+            images = [sample.image for sample in samples if not isinstance(sample, Unreadable)]
+    if not images:
+        raise InputError("no test image could be read to time the runs on; rounds=0 leaves the timing out")
+    return milliseconds(detectors, torch.stack(images).to(device), rounds=rounds)

@@ -1,0 +1,52 @@
+"""Testing a checkpoint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import lightning
+import torch
+from omegaconf import DictConfig
+
+from detector.build import build_datamodule, load_task, plain, read_checkpoint
+from detector.commands.testing import test
+from detector.evaluation.record import run_record
+
+
+def evaluate(config: DictConfig) -> float:
+    """Test a checkpoint on a split of its own or other data.
+
+    Returns:
+        The decoder's AP.
+    """
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    checkpoint = read_checkpoint(config.checkpoint)
+    run = checkpoint["run"]["config"]
+    settings = {**run, "data": plain(config.data) if config.get("data") else dict(run["data"])}
+    if config.root:
+        settings["data"]["dataset"] = {**settings["data"]["dataset"], "root": config.root}
+    for key in ("batch_size", "num_workers"):
+        if config[key] is not None:
+            settings["data"][key] = config[key]
+    settings["data"]["canvas"] = run["data"]["canvas"]
+    task = load_task(checkpoint)
+    task.metric_backend = config.metric_backend
+    task.reference.nms_threshold = config.nms_threshold or task.reference.nms_threshold
+    data = build_datamodule(settings, class_names=checkpoint["run"]["class_names"])
+    dataset = data.split(config.split)
+    folder = Path(config.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    trainer = lightning.Trainer(
+        accelerator=config.accelerator, devices=1, precision=config.precision, logger=False, enable_checkpointing=False,
+        enable_model_summary=False, default_root_dir=folder, callbacks=[lightning.pytorch.callbacks.RichProgressBar()],
+    )
+    test(task, dataset, data.loader(dataset), trainer, folder)
+    if config.record:
+        trained = json.loads((Path(config.checkpoint).parent.parent / "train.json").read_text())
+        record = run_record(task, dataset, settings, config.split, trained)
+        Path(config.record).parent.mkdir(parents=True, exist_ok=True)
+        Path(config.record).write_text(json.dumps(record, indent=2) + "\n")
+        print(f"record: {config.record}")
+    return task.scores["decoder"]["AP"]

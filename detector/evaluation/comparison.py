@@ -1,0 +1,248 @@
+"""Runs side by side: what they reached, how sure that is, and what it cost."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from glob import glob
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float, Int
+
+from detector.drawing import COLOURS
+from detector.errors import InputError
+from detector.evaluation.matches import Matches
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt  # noqa: E402
+
+INCIDENTAL = ("experiment", "seed", "data.dataset.root", "data.num_workers", "threads", "pictures", "trainer.accelerator",
+              "trainer.devices", "trainer.precision", "output_dir", "checkpoint", "continue", "hydra.")
+"""Options that do not make two runs different things."""
+COLUMNS = {  # key of a row: heading
+    "name": "run", "seeds": "seeds", "AP": "AP", "AP_std": "± seeds", "AP_low": "95 % from", "AP_high": "to",
+    "AP50": "AP50", "AP75": "AP75", "recall_apart": "recall apart", "recall_overlapping": "recall overlapping",
+    "difference": "− baseline", "difference_low": "95 % from ", "difference_high": "to ", "p": "p",
+    "boxes": "boxes / image", "parameters": "parameters, M", "multiply_adds": "multiply-adds, G",
+    "milliseconds": "ms / image", "minutes": "training, min", "megabytes": "peak memory, MB",
+}
+
+
+@dataclass
+class Run:
+    """One finished run."""
+
+    folder: Path
+    record: dict
+
+    @cached_property
+    def options(self) -> dict[str, str]:
+        """What it was asked to be on the command line, but for what is incidental."""
+        pairs = (option.lstrip("+~").partition("=")[::2] for option in self.record["options"])
+        return {key: value for key, value in pairs if not key.startswith(INCIDENTAL)}
+
+    @cached_property
+    def matches(self) -> Matches:
+        return Matches.load(self.folder / "matches_decoder.npz")
+
+    @cached_property
+    def curve(self) -> list[tuple[int, float]]:
+        """Epochs trained and validation AP, over all starts of the run."""
+        points = {}
+        for file in self.folder.glob("csv*/metrics.csv"):
+            with file.open() as lines:
+                points |= {int(row["epoch"]) + 1: float(row["val/AP"]) for row in csv.DictReader(lines) if row.get("val/AP")}
+        return sorted(points.items())
+
+
+def gather(pattern: str) -> dict[str, list[Run]]:
+    """Finished runs under a folder, or under all that a pattern names, by the options in which they differ; runs of one row differ in their seed alone.
+
+    Raises:
+        InputError: there are none, two have the same options and seed, or they were tested on different images.
+    """
+    folders = [Path(pattern)] if Path(pattern).is_dir() else sorted(map(Path, glob(pattern)))
+    files = sorted(file for folder in folders for file in folder.rglob("record.json"))
+    runs = [Run(file.parent, json.loads(file.read_text())) for file in files]
+    if not runs:
+        raise InputError(f"no finished runs (record.json) under {pattern!r}; give a folder of run directories or a pattern")
+    tested = {(run.record["data"].removeprefix("compare_"), run.record["split"], run.record["images"]) for run in runs}
+    if len(tested) > 1:
+        raise InputError(f"runs under {pattern!r} were tested on different data: {', '.join(map(str, sorted(tested)))}")
+    asked = [set(run.options.items()) for run in runs]
+    common = set.intersection(*asked)
+    rows: dict[str, list[Run]] = {}
+    for run, options in zip(runs, asked):
+        name = " ".join(sorted(f"{key}={value}" for key, value in options - common)) or run.record["decoder"]
+        rows.setdefault(name, []).append(run)
+    for name, of_row in rows.items():
+        seeds = [run.record["seed"] for run in of_row]
+        if len(set(seeds)) < len(seeds):
+            raise InputError(f"two runs of {name} under {pattern!r} have the same seed; keep one of them")
+    return rows
+
+
+def resampled(runs: Sequence[Run], weights: Int[np.ndarray, "R I"]) -> Float[np.ndarray, "R"]:
+    """The AP of every resample of the test images, the mean over seeds."""
+    return np.mean([run.matches.average_precision(weights).mean(1) for run in runs], axis=0)
+
+
+def table(rows: dict[str, list[Run]], *, baseline: str | None, resamples: int, seed: int) -> list[dict]:
+    """A row for each name, best AP first.
+
+    The interval of AP is the 95 % percentile interval of the bootstrap over test images (Efron 1979) of the mean over
+    seeds. The difference from the baseline is taken resample by resample, the same images for both (paired); p is twice
+    the smaller share of resamples on either side of zero.
+
+    Args:
+        rows: of `gather`.
+        baseline: the name of a row, or None.
+        resamples: number of resamples; 0: no intervals.
+        seed: of the resamples.
+
+    Raises:
+        InputError: no row has the baseline's name.
+    """
+    if baseline is not None and baseline not in rows:
+        raise InputError(f"no row {baseline!r}; there are {', '.join(rows)}")
+    images = next(iter(rows.values()))[0].record["images"]
+    draws = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=resamples)
+    drawn = {name: resampled(runs, draws) for name, runs in rows.items()} if resamples else {}
+    made = []
+    for name, runs in rows.items():
+        records = [run.record for run in runs]
+        metrics = [record["metrics"] for record in records]
+        row = {
+            "name": name, "seeds": len(runs), "AP": _mean(one["AP"] for one in metrics),
+            "AP_std": float(np.std([one["AP"] for one in metrics], ddof=1)) if len(runs) > 1 else None,
+            "AP50": _mean(one["AP50"] for one in metrics), "AP75": _mean(one["AP75"] for one in metrics),
+            **{key: _mean(one["crowding"]["decoder"][key] for one in records)
+               for key in ("recall_apart", "recall_overlapping")},
+            "boxes": _mean(one["boxes_per_image"] for one in records), "parameters": records[0]["parameters"] / 1e6,
+            "multiply_adds": _mean(_scaled(one["multiply_adds"], 1e9) for one in records),
+            "minutes": _mean(one["train_seconds"] / 60 for one in records),
+            "megabytes": _mean(one["peak_megabytes"] for one in records),
+        }
+        if resamples:
+            row["AP_low"], row["AP_high"] = np.percentile(drawn[name], [2.5, 97.5]).tolist()
+        if baseline is not None and name != baseline:
+            row["difference"] = row["AP"] - _mean(run.record["metrics"]["AP"] for run in rows[baseline])
+            if resamples:
+                differences = drawn[name] - drawn[baseline]
+                row["difference_low"], row["difference_high"] = np.percentile(differences, [2.5, 97.5]).tolist()
+                row["p"] = float(min(1.0, 2 * min((differences <= 0).mean(), (differences >= 0).mean())))
+        made.append(row)
+    return sorted(made, key=lambda row: -row["AP"])
+
+
+def markdown(rows: list[dict]) -> str:
+    """The table; columns that no row fills are left out."""
+    columns = [key for key in COLUMNS if any(row.get(key) is not None for row in rows)]
+    lines = ["| " + " | ".join(COLUMNS[key].strip() for key in columns) + " |",
+             "| --- |" + " ---: |" * (len(columns) - 1)]
+    lines += ["| " + " | ".join(_shown(key, row.get(key)) for key in columns) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def write_csv(rows: list[dict], file: Path) -> None:
+    """All columns, in full precision."""
+    with file.open("w", newline="") as lines:
+        writer = csv.DictWriter(lines, list(COLUMNS))
+        writer.writeheader()
+        writer.writerows({key: row.get(key) for key in COLUMNS} for row in rows)
+
+
+def plot_epochs(rows: dict[str, list[Run]], file: Path) -> bool:
+    """Validation AP against epochs, the mean over seeds; False where there is nothing to draw."""
+    curves = {name: _mean_curve([run.curve for run in runs]) for name, runs in rows.items()}
+    curves = {name: curve for name, curve in curves.items() if len(curve) > 1}
+    if not curves:
+        return False
+    figure, axes = plt.subplots(figsize=(7, 4.5))
+    for (name, curve), style in zip(curves.items(), _styles()):
+        axes.plot(*zip(*curve), label=name, marker="o", markersize=4, **style)
+    axes.set(xlabel="epochs", ylabel="AP on val", title="AP against epochs")
+    _finish(figure, axes, file)
+    return True
+
+
+def plot_cost(rows: list[dict], file: Path) -> bool:
+    """AP against the time of an image where it was measured, else against multiply-adds."""
+    key = "milliseconds" if all(row.get("milliseconds") for row in rows) else "multiply_adds"
+    rows = [row for row in rows if row.get(key)]
+    if not rows:
+        return False
+    figure, axes = plt.subplots(figsize=(7, 4.5))
+    for row, style in zip(rows, _styles()):
+        spread = None if row.get("AP_low") is None else [[max(0, row["AP"] - row["AP_low"])], [max(0, row["AP_high"] - row["AP"])]]
+        axes.errorbar(row[key], row["AP"], spread, marker="o", capsize=3, color=style["color"], label=row["name"],
+                      linestyle="none")
+    axes.set(xlabel=COLUMNS[key], ylabel="AP on test", title="AP against cost; bars: 95 % over test images")
+    _finish(figure, axes, file)
+    return True
+
+
+def plot_crowding(rows: dict[str, list[Run]], file: Path) -> bool:
+    """AP, and recall of overlapping objects, against the crowding of shapes, a line for each of the other options."""
+    lines: dict[str, dict[float, list[Run]]] = {}
+    for name, runs in rows.items():
+        crowding = runs[0].options.get("data.dataset.crowding")
+        if crowding is not None:
+            other = " ".join(word for word in name.split(" ") if not word.startswith("data.dataset.crowding=")) or "all"
+            lines.setdefault(other, {}).setdefault(float(crowding), []).extend(runs)
+    if not lines or max(map(len, lines.values())) < 2:
+        return False
+    figure, both = plt.subplots(1, 2, figsize=(12, 4.5), sharex=True)
+    for (name, points), style in zip(lines.items(), _styles()):
+        at = sorted(points)
+        aps = [_mean(run.record["metrics"]["AP"] for run in points[x]) for x in at]
+        recalls = [_mean(run.record["crowding"]["decoder"]["recall_overlapping"] for run in points[x]) for x in at]
+        both[0].plot(at, aps, marker="o", label=name, **style)
+        both[1].plot(at, [np.nan if r is None else r for r in recalls], marker="o", label=name, **style)
+    both[0].set(xlabel="crowding", ylabel="AP on test", title="AP against crowding")
+    both[1].set(xlabel="crowding", ylabel="recall at IoU .5", title="Recall of objects overlapped by more than .3")
+    both[0].grid(alpha=0.3)
+    _finish(figure, both[1], file)
+    return True
+
+
+def _styles() -> list[dict]:
+    return [{"color": colour if colour != "#FFFFFF" else "#000000", "linestyle": line}
+            for line in ("-", "--", ":", "-.") for colour in COLOURS]
+
+
+def _finish(figure, axes, file: Path) -> None:
+    axes.grid(alpha=0.3)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+    figure.savefig(file, dpi=120, bbox_inches="tight")
+    plt.close(figure)
+
+
+def _mean_curve(curves: list[list[tuple[int, float]]]) -> list[tuple[int, float]]:
+    """At the epochs that all have."""
+    values = [dict(curve) for curve in curves]
+    shared = sorted(set.intersection(*(set(one) for one in values)))
+    return [(epoch, float(np.mean([one[epoch] for one in values]))) for epoch in shared]
+
+
+def _mean(values) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _scaled(value: float | None, by: float) -> float | None:
+    return None if value is None else value / by
+
+
+def _shown(key: str, value) -> str:
+    if value is None:
+        return ""
+    if key in ("name", "seeds"):
+        return str(value)
+    digits = {"boxes": 1, "parameters": 2, "multiply_adds": 2, "milliseconds": 1, "minutes": 1, "megabytes": 0}.get(key, 3)
+    return f"{value:.{digits}f}"

@@ -1,0 +1,133 @@
+"""Runs gathered into a table, on figures worked by hand."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from detector.errors import InputError
+from detector.evaluation.comparison import gather, markdown, plot_cost, plot_crowding, plot_epochs, table, write_csv
+from detector.evaluation.matches import Matches
+
+IMAGES = 6
+
+
+def write_run(folder, options: list[str], hits: list[bool], *, seed: int = 0, curve=(), images: int = IMAGES) -> None:
+    """A run that found the one object of each image where `hits` says so, and nothing else: its AP is easily known."""
+    folder.mkdir(parents=True)
+    hit = np.array(hits)
+    number = np.arange(IMAGES)
+    none = np.zeros(0, np.int64)
+    matches = Matches(
+        scores=np.ones(hit.sum()), labels=np.zeros(hit.sum(), np.int64), images=number[hit],
+        right=np.ones((hit.sum(), 10), bool), ignored=np.zeros((hit.sum(), 10), bool), found=np.repeat(hit[:, None], 10, 1),
+        object_images=number, object_labels=np.zeros(IMAGES, np.int64), overlap=np.zeros(IMAGES), image_ids=number + len(none),
+    )
+    matches.save(folder / "matches_decoder.npz")
+    ap = float(matches.average_precision().mean())
+    (folder / "record.json").write_text(json.dumps({
+        "options": [*options, f"seed={seed}", "threads=1"], "seed": seed, "data": "bccd", "split": "test",
+        "images": images, "decoder": "lstm", "parameters": 2_000_000, "multiply_adds": 3_000_000_000,
+        "peak_megabytes": 900, "train_seconds": 90.0, "boxes_per_image": 4.0,
+        "metrics": {"AP": ap, "AP50": ap, "AP75": ap},
+        "crowding": {"decoder": {"recall_apart": 0.5, "recall_overlapping": None}},
+    }))
+    (folder / "csv").mkdir()
+    with (folder / "csv/metrics.csv").open("w") as lines:
+        writer = csv.writer(lines)
+        writer.writerow(["epoch", "train/loss", "val/AP"])
+        writer.writerow([0, 1.5, ""])
+        writer.writerows([epoch, "", value] for epoch, value in curve)
+
+
+def write_two(folder) -> None:
+    half, most = [True, True, True, False, False, False], [True, True, True, True, True, False]
+    write_run(folder / "a0", ["decoder=mlp", "slots=9"], half, curve=[(1, 0.2), (3, 0.4)])
+    write_run(folder / "a1", ["decoder=mlp", "slots=9"], half[::-1], seed=1, curve=[(1, 0.4), (3, 0.6), (5, 0.9)])
+    write_run(folder / "b0", ["decoder=lstm", "slots=9"], most)
+    write_run(folder / "b1", ["decoder=lstm", "slots=9"], most[::-1], seed=1)
+
+
+def ap(share: float) -> float:
+    """Of a run that finds this share of the objects and nothing else: precision 1 up to that recall, then 0."""
+    return (np.linspace(0, 1, 101) <= share + 1e-9).sum() / 101
+
+
+def test_rows_are_named_by_what_differs(tmp_path):
+    write_two(tmp_path)
+    rows = gather(str(tmp_path))
+    assert {name: len(runs) for name, runs in rows.items()} == {"decoder=mlp": 2, "decoder=lstm": 2}
+    assert set(gather(f"{tmp_path}/a*")) == {"lstm"}  # nothing differs: the record's decoder names it
+
+
+def test_table_by_hand(tmp_path):
+    write_two(tmp_path)
+    best, base = table(gather(str(tmp_path)), baseline="decoder=mlp", resamples=400, seed=0)
+    assert (best["name"], base["name"]) == ("decoder=lstm", "decoder=mlp")
+    assert best["AP"] == pytest.approx(ap(5 / 6)) and base["AP"] == pytest.approx(ap(1 / 2))
+    assert best["difference"] == pytest.approx(ap(5 / 6) - ap(1 / 2)) and "difference" not in base
+    assert best["AP_std"] == pytest.approx(0) and best["seeds"] == 2
+    assert best["AP_low"] <= best["AP"] <= best["AP_high"] <= 1
+    assert best["minutes"] == 1.5 and best["parameters"] == 2.0 and best["multiply_adds"] == 3.0
+    assert base["recall_apart"] == 0.5 and base["recall_overlapping"] is None
+    # one seed misses the first image and the other the last: in every resample lstm is as good as mlp or better
+    assert best["difference_low"] >= 0 and best["p"] < 0.2
+
+
+def test_a_run_compared_with_its_equal_is_no_different(tmp_path):
+    hits = [True, False, True, True, False, True]
+    write_run(tmp_path / "a", ["decoder=mlp"], hits)
+    write_run(tmp_path / "b", ["decoder=lstm"], hits)
+    rows = table(gather(str(tmp_path)), baseline="decoder=mlp", resamples=200, seed=0)
+    (other,) = (row for row in rows if row["name"] == "decoder=lstm")
+    assert other["difference"] == other["difference_low"] == other["difference_high"] == 0 and other["p"] == 1.0
+
+
+def test_the_interval_holds_what_the_binomial_distribution_says(tmp_path):
+    """AP of such a run is nearly its share of hits: of six images with three hits, 95 % of resamples have 1 to 5."""
+    write_run(tmp_path / "a", ["decoder=mlp"], [True, True, True, False, False, False])
+    (row,) = table(gather(str(tmp_path)), baseline=None, resamples=4000, seed=1)
+    assert row["AP_low"] == pytest.approx(ap(1 / 6), abs=0.02) and row["AP_high"] == pytest.approx(ap(5 / 6), abs=0.02)
+
+
+def test_what_is_written(tmp_path):
+    write_two(tmp_path)
+    rows = gather(str(tmp_path))
+    made = table(rows, baseline="decoder=mlp", resamples=50, seed=0)
+    lines = markdown(made).splitlines()
+    assert lines[0].startswith("| run | seeds | AP |") and "recall overlapping" not in lines[0]
+    assert lines[2].startswith(f"| decoder=lstm | 2 | {ap(5 / 6):.3f} | 0.000 |") and len(lines) == 4
+    assert len({line.count("|") for line in lines}) == 1
+    write_csv(made, tmp_path / "table.csv")
+    with (tmp_path / "table.csv").open() as file:
+        assert float(next(csv.DictReader(file))["AP"]) == best_ap(made)
+    assert rows["decoder=mlp"][1].curve == [(2, 0.4), (4, 0.6), (6, 0.9)]
+    assert plot_epochs(rows, tmp_path / "epochs.png") and (tmp_path / "epochs.png").stat().st_size > 5000
+    assert plot_cost(made, tmp_path / "cost.png") and (tmp_path / "cost.png").exists()
+    assert not plot_crowding(rows, tmp_path / "crowding.png") and not (tmp_path / "crowding.png").exists()
+
+
+def best_ap(made: list[dict]) -> float:
+    return max(row["AP"] for row in made)
+
+
+def test_crowding_is_drawn_where_it_varies(tmp_path):
+    for crowding in (0, 0.5):
+        write_run(tmp_path / f"a{crowding}", ["decoder=mlp", f"data.dataset.crowding={crowding}"], [True] * 6)
+        write_run(tmp_path / f"b{crowding}", ["decoder=gru", f"data.dataset.crowding={crowding}"], [True] * 6)
+    assert plot_crowding(gather(str(tmp_path)), tmp_path / "crowding.png")
+
+
+def test_what_cannot_be_compared(tmp_path):
+    with pytest.raises(InputError, match="no finished runs"):
+        gather(str(tmp_path / "nowhere"))
+    write_run(tmp_path / "a", ["decoder=mlp"], [True] * 6)
+    with pytest.raises(InputError, match="no row 'decoder=gru'; there are lstm"):
+        table(gather(str(tmp_path)), baseline="decoder=gru", resamples=0, seed=0)
+    write_run(tmp_path / "b", ["decoder=mlp"], [True] * 6)
+    with pytest.raises(InputError, match="have the same seed"):
+        gather(str(tmp_path))
+    write_run(tmp_path / "c", ["decoder=mlp"], [True] * 6, images=9)
+    with pytest.raises(InputError, match="different data"):
+        gather(str(tmp_path))

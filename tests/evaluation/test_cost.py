@@ -1,0 +1,63 @@
+import time
+
+import torch
+from scenes import OFFLINE, run_config
+from torch import nn
+
+from detector.build import build_detector
+from detector.decoders.recurrence import Recurrence
+from detector.evaluation.cost import PeakMemory, milliseconds, multiply_adds
+
+
+class Reader(nn.Module):
+    """Something with a cost that can be counted by hand."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.memory = Recurrence(nn.LSTM, size=8, layers=1, dropout=0.0, bidirectional=False)
+
+    def forward(self, images):
+        return self.memory(self.conv(images.float()).flatten(2).transpose(1, 2))
+
+
+class Sleeper(nn.Module):
+    def __init__(self, seconds: float):
+        super().__init__()
+        self.seconds = seconds
+
+    def forward(self, images):
+        time.sleep(self.seconds)
+
+
+def test_multiply_adds_by_hand():
+    images = torch.zeros(2, 3, 5, 4, dtype=torch.uint8)
+    convolution, lstm = 20 * 9 * 3 * 8, 20 * 8 * 8 * 8  # 4 gates from the input and 4 from the state, 8 × 8 each
+    assert multiply_adds(Reader().eval(), images) == convolution + lstm
+
+
+def test_decoders_of_equal_parameters_cost_about_the_same(tmp_path):
+    images = torch.zeros(1, 3, 96, 128, dtype=torch.uint8)
+    costs = {}
+    for decoder in ("lstm", "mlp", "dense"):
+        config = run_config(tmp_path, f"decoder={decoder}", *OFFLINE)
+        costs[decoder] = multiply_adds(build_detector(config, 3).eval(), images)
+    assert costs["dense"] < costs["mlp"] and abs(costs["lstm"] / costs["mlp"] - 1) < 0.01
+
+
+def test_times_are_told_apart():
+    images = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+    times = milliseconds({"slow": Sleeper(0.02), "fast": Sleeper(0.002)}, images, rounds=3)
+    assert 20 <= times["slow"] and 2 <= times["fast"] < times["slow"]
+
+
+def test_peak_memory_is_that_of_now():
+    before = PeakMemory().megabytes()
+    if before is None:
+        return
+    memory = PeakMemory()
+    held = torch.ones(50_000_000)
+    peak = memory.megabytes()
+    assert peak > before + 150
+    del held
+    assert PeakMemory().megabytes() < peak - 100

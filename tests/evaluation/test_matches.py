@@ -1,0 +1,71 @@
+"""Average precision from kept matches, against pycocotools."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from test_coco_map import Truth, found, random_scene, record
+
+from detector.evaluation.coco_map import CocoMAP
+from detector.evaluation.matches import Matches
+
+
+def metric_of(records, detections) -> CocoMAP:
+    metric = CocoMAP(Truth(records))
+    metric.update(list(detections), list(detections.values()))
+    return metric
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_equal_to_pycocotools(seed):
+    metric = metric_of(*random_scene(seed))
+    expected, (found_ap,) = metric.compute(), Matches.of(metric).average_precision()
+    assert found_ap.mean() == pytest.approx(expected["AP"], abs=1e-9)
+    assert found_ap[0] == pytest.approx(expected["AP50"], abs=1e-9)
+    assert found_ap[5] == pytest.approx(expected["AP75"], abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_resampling_equals_pycocotools_on_a_set_with_images_repeated(seed):
+    records, detections = random_scene(seed)
+    weights = np.random.default_rng(seed).multinomial(len(records), [1 / len(records)] * len(records))
+    repeated, again = [], {}
+    for one, times in zip(records, weights):
+        for copy in range(times):
+            number = one.image_id * 100 + copy
+            repeated.append(dataclasses.replace(one, image_id=number))
+            again[number] = detections[one.image_id]
+    expected = metric_of(repeated, again).compute()
+    matches = Matches.of(metric_of(records, detections))
+    one, other = matches.average_precision(np.stack([weights, np.ones_like(weights)]))
+    assert one.mean() == pytest.approx(expected["AP"], abs=1e-9)
+    assert other.mean() == pytest.approx(matches.average_precision()[0].mean())
+
+
+def test_recall_of_overlapping_objects_by_hand():
+    """Two cats overlap by a half; a dog lies on one of them; one cat stands alone. One of the two is missed."""
+    boxes = [[0, 0, 100, 100], [0, 0, 100, 50], [0, 0, 100, 100], [200, 200, 300, 300]]
+    metric = metric_of(
+        [record(1, boxes, [0, 0, 1, 0])], {1: found([boxes[0], boxes[2], boxes[3]], [0.9, 0.8, 0.7], [0, 1, 0])}
+    )
+    matches = Matches.of(metric)
+    assert sorted(matches.overlap.tolist()) == [0, 0, 0.5, 0.5]
+    assert matches.recall(overlap=(0.3, 1.01)) == (0.5, 2)
+    assert matches.recall(overlap=(0.0, 0.3)) == (1.0, 2)
+    share, count = matches.recall(overlap=(0.8, 1.01))
+    assert np.isnan(share) and count == 0
+
+
+def test_they_are_kept(tmp_path):
+    matches = Matches.of(metric_of(*random_scene(0)))
+    matches.save(tmp_path / "matches.npz")
+    again = Matches.load(tmp_path / "matches.npz")
+    assert np.array_equal(matches.average_precision(), again.average_precision())
+
+
+def test_nothing_found_and_nothing_there():
+    records, _ = random_scene(0)
+    nothing = Matches.of(metric_of(records, {one.image_id: found([], [], []) for one in records}))
+    assert (nothing.average_precision() == 0).all()
+    empty = Matches.of(metric_of([record(1, [], [])], {1: found([[1, 1, 9, 9]], [0.5], [0])}))
+    assert np.isnan(empty.average_precision()).all()
