@@ -96,5 +96,6 @@ def data_overrides(name: str, tmp_path: Path) -> list[str]:
 
 def data_of(experiment: str) -> str:
     """The data set an experiment chooses."""
-    text = (CONF / "experiment" / f"{experiment}.yaml").read_text()
-    return next(line.split(":")[1].strip() for line in text.splitlines() if "override /data:" in line)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", overrides=[f"experiment={experiment}"], return_hydra_config=True)
+    return config.hydra.runtime.choices["data"]

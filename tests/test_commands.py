@@ -137,10 +137,43 @@ def test_a_sweep_leaves_a_directory_a_job(tmp_path):
     assert {p.parent.name for p in tmp_path.glob("*/metrics.json")} == {"0", "1"}
 
 
+def test_where_runs_and_sweeps_go(tmp_path, monkeypatch):
+    """Without a directory being given: below outputs/, by experiment and time."""
+    monkeypatch.chdir(tmp_path)
+    command("train", "-m", *TINY, *SHAPES, "seed=3", "pictures=0")
+    command("train", *TINY, *SHAPES, "pictures=0")
+    made = sorted(str(p.parent.relative_to(tmp_path)) for p in tmp_path.rglob("metrics.json"))
+    moment = r"outputs/shapes/\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d"
+    assert len(made) == 2 and re.fullmatch(f"{moment}/0", made[0]) and re.fullmatch(moment, made[1])
+
+
+def test_a_comparison_goes_on_where_it_stopped(tmp_path, capsys):
+    tiny = [word for word in TINY if not word.startswith("decoder.")]
+    arguments = [*tiny, "hidden_size=32", "slots=20", *SHAPES, "data.dataset.objects=[2,5]"]
+    sweep = ["-m", "experiment=compare_shapes", *arguments, "decoder=mlp,dense", "seed=0,1", f"hydra.sweep.dir={tmp_path}"]
+    command("train", *sweep)
+    folders = sorted(p.parent for p in tmp_path.rglob("record.json"))
+    assert len(folders) == 4 and all(f"decoder={d}" in str(folders) for d in ("mlp", "dense"))
+    first = {folder: (folder / "record.json").stat().st_mtime_ns for folder in folders}
+    stopped = next(folder for folder in folders if "decoder=mlp" in folder.name and "seed=1" in folder.name)
+    (stopped / "record.json").unlink()  # as if it had been interrupted after its last epoch
+    command("train", *sweep)
+    second = {folder: (folder / "record.json").stat().st_mtime_ns for folder in folders}
+    assert [folder for folder in folders if first[folder] != second[folder]] == [stopped]
+    assert json.loads((stopped / "record.json").read_text())["epochs"] == 1
+    command("compare", f"runs={tmp_path}", "baseline=mlp", "resamples=20", "rounds=1")
+    said = capsys.readouterr().out
+    assert "| dense | 2 |" in said and "comparison.md, comparison.csv" in said
+    assert (tmp_path / "comparison.md").read_text().strip() in said and (tmp_path / "cost.png").exists()
+    said = refused(capsys, "train", *sweep, "trainer.precision=bf16-mixed")  # which is not part of a directory's name
+    assert "holds a run with other options (trainer)" in said
+
+
 @pytest.mark.parametrize("tool, words", [
     ("train", ["experiment=bccd", "voc", "lstm_pointer", "-m"]),
     ("eval", ["checkpoint=PATH", "record="]),
     ("predict", ["source=FOLDER", "threshold"]),
+    ("compare", ["runs=outputs/compare_bccd", "baseline"]),
 ])
 def test_help_is_told_without_loading_pytorch(tool, words):
     script = f"import sys, runpy; sys.argv = ['tools/{tool}.py', '--help']\n" \
@@ -172,6 +205,7 @@ def test_what_a_person_can_mend_is_one_sentence(arguments, sentence, tmp_path, c
     ("eval", [], "checkpoint"),
     ("eval", ["checkpoint=nothing.ckpt"], "no checkpoint nothing.ckpt"),
     ("predict", ["checkpoint=nothing.ckpt", "source=nowhere"], "no pictures at 'nowhere'"),
+    ("compare", ["runs=nowhere"], "no finished runs (record.json) under 'nowhere'"),
 ])
 def test_eval_and_predict_complain_too(tool, arguments, sentence, tmp_path, capsys):
     assert sentence in refused(capsys, tool, *arguments, f"hydra.run.dir={tmp_path}")

@@ -1,4 +1,4 @@
-"""Gather runs into one table and plots: python tools/compare.py runs=PATH [baseline=decoder=mlp]"""
+"""Gather runs into one table and plots: python tools/compare.py runs=PATH [baseline=mlp]"""
 
 import hydra
 from omegaconf import DictConfig

@@ -61,7 +61,8 @@ class Run:
 
 
 def gather(pattern: str) -> dict[str, list[Run]]:
-    """Finished runs under a folder, or under all that a pattern names, by the options in which they differ; runs of one row differ in their seed alone.
+    """Finished runs under a folder, or under all that a pattern names, by the options in which they differ (by the values alone where
+    it is one option); runs of one row differ in their seed alone.
 
     Raises:
         InputError: there are none, two have the same options and seed, or they were tested on different images.
@@ -76,9 +77,12 @@ def gather(pattern: str) -> dict[str, list[Run]]:
         raise InputError(f"runs under {pattern!r} were tested on different data: {', '.join(map(str, sorted(tested)))}")
     asked = [set(run.options.items()) for run in runs]
     common = set.intersection(*asked)
+    keys = {key for options in asked for key, _ in options - common}
     rows: dict[str, list[Run]] = {}
     for run, options in zip(runs, asked):
-        name = " ".join(sorted(f"{key}={value}" for key, value in options - common)) or run.record["decoder"]
+        differing = sorted(options - common)
+        name = " ".join(value if len(keys) == 1 else f"{key}={value}" for key, value in differing)
+        name = name or run.record["decoder"]
         rows.setdefault(name, []).append(run)
     for name, of_row in rows.items():
         seeds = [run.record["seed"] for run in of_row]

@@ -57,14 +57,14 @@ def ap(share: float) -> float:
 def test_rows_are_named_by_what_differs(tmp_path):
     write_two(tmp_path)
     rows = gather(str(tmp_path))
-    assert {name: len(runs) for name, runs in rows.items()} == {"decoder=mlp": 2, "decoder=lstm": 2}
+    assert {name: len(runs) for name, runs in rows.items()} == {"mlp": 2, "lstm": 2}
     assert set(gather(f"{tmp_path}/a*")) == {"lstm"}  # nothing differs: the record's decoder names it
 
 
 def test_table_by_hand(tmp_path):
     write_two(tmp_path)
-    best, base = table(gather(str(tmp_path)), baseline="decoder=mlp", resamples=400, seed=0)
-    assert (best["name"], base["name"]) == ("decoder=lstm", "decoder=mlp")
+    best, base = table(gather(str(tmp_path)), baseline="mlp", resamples=400, seed=0)
+    assert (best["name"], base["name"]) == ("lstm", "mlp")
     assert best["AP"] == pytest.approx(ap(5 / 6)) and base["AP"] == pytest.approx(ap(1 / 2))
     assert best["difference"] == pytest.approx(ap(5 / 6) - ap(1 / 2)) and "difference" not in base
     assert best["AP_std"] == pytest.approx(0) and best["seeds"] == 2
@@ -79,8 +79,8 @@ def test_a_run_compared_with_its_equal_is_no_different(tmp_path):
     hits = [True, False, True, True, False, True]
     write_run(tmp_path / "a", ["decoder=mlp"], hits)
     write_run(tmp_path / "b", ["decoder=lstm"], hits)
-    rows = table(gather(str(tmp_path)), baseline="decoder=mlp", resamples=200, seed=0)
-    (other,) = (row for row in rows if row["name"] == "decoder=lstm")
+    rows = table(gather(str(tmp_path)), baseline="mlp", resamples=200, seed=0)
+    (other,) = (row for row in rows if row["name"] == "lstm")
     assert other["difference"] == other["difference_low"] == other["difference_high"] == 0 and other["p"] == 1.0
 
 
@@ -94,15 +94,15 @@ def test_the_interval_holds_what_the_binomial_distribution_says(tmp_path):
 def test_what_is_written(tmp_path):
     write_two(tmp_path)
     rows = gather(str(tmp_path))
-    made = table(rows, baseline="decoder=mlp", resamples=50, seed=0)
+    made = table(rows, baseline="mlp", resamples=50, seed=0)
     lines = markdown(made).splitlines()
     assert lines[0].startswith("| run | seeds | AP |") and "recall overlapping" not in lines[0]
-    assert lines[2].startswith(f"| decoder=lstm | 2 | {ap(5 / 6):.3f} | 0.000 |") and len(lines) == 4
+    assert lines[2].startswith(f"| lstm | 2 | {ap(5 / 6):.3f} | 0.000 |") and len(lines) == 4
     assert len({line.count("|") for line in lines}) == 1
     write_csv(made, tmp_path / "table.csv")
     with (tmp_path / "table.csv").open() as file:
         assert float(next(csv.DictReader(file))["AP"]) == best_ap(made)
-    assert rows["decoder=mlp"][1].curve == [(2, 0.4), (4, 0.6), (6, 0.9)]
+    assert rows["mlp"][1].curve == [(2, 0.4), (4, 0.6), (6, 0.9)]
     assert plot_epochs(rows, tmp_path / "epochs.png") and (tmp_path / "epochs.png").stat().st_size > 5000
     assert plot_cost(made, tmp_path / "cost.png") and (tmp_path / "cost.png").exists()
     assert not plot_crowding(rows, tmp_path / "crowding.png") and not (tmp_path / "crowding.png").exists()
@@ -123,8 +123,8 @@ def test_what_cannot_be_compared(tmp_path):
     with pytest.raises(InputError, match="no finished runs"):
         gather(str(tmp_path / "nowhere"))
     write_run(tmp_path / "a", ["decoder=mlp"], [True] * 6)
-    with pytest.raises(InputError, match="no row 'decoder=gru'; there are lstm"):
-        table(gather(str(tmp_path)), baseline="decoder=gru", resamples=0, seed=0)
+    with pytest.raises(InputError, match="no row 'gru'; there are lstm"):
+        table(gather(str(tmp_path)), baseline="gru", resamples=0, seed=0)
     write_run(tmp_path / "b", ["decoder=mlp"], [True] * 6)
     with pytest.raises(InputError, match="have the same seed"):
         gather(str(tmp_path))
