@@ -15,7 +15,8 @@ from detector.types import Predictions, Scene, Target
 
 class LSTMGrid(nn.Module):
     """In each cell of the coarsest level an LSTM, its weights shared, writes a few boxes around the cell, surest first
-    (Stewart, Andriluka, Ng 2016, section 3), from the same features at every step.
+    (Stewart, Andriluka, Ng 2016, section 3), from the same features at every step: those of all levels over an area of
+    two cells a side.
 
     Each box is then read from the finer features under it and corrected ("rezoom" in the authors' published code).
 
@@ -29,13 +30,14 @@ class LSTMGrid(nn.Module):
             wrote for one object are joined at inference (section 3.3); `global`: all cells answer for all objects
             together, and nothing is joined.
         stitch_above: IoU from which two boxes of a class can be one object.
+        cell_points: a cell's area is read at `cell_points` × `cell_points` places of every level.
         points: a box is read at `points` × `points` places of every level.
         prior_score: of every class, before anything is learnt.
     """
 
     def __init__(
         self, *, width: int, strides: list[int], num_classes: int, hidden_size: int, dropout: float, writes: int,
-        cells: str, stitch_above: float, points: int, prior_score: float = 0.05,
+        cells: str, stitch_above: float, cell_points: int, points: int, prior_score: float = 0.05,
     ):
         super().__init__()
         if cells not in ("stitch", "global"):
@@ -44,7 +46,10 @@ class LSTMGrid(nn.Module):
         self.cells, self.writes, self.stitch_above = cells, writes, stitch_above
         self.stride, self.num_classes = strides[-1], num_classes
         self.prior_logit = torch.logit(torch.tensor(prior_score)).item()
-        self.look = nn.Sequential(nn.Conv2d(width, hidden_size, 3, padding=1), nn.ReLU(), nn.Dropout(dropout))
+        self.reading = Reading(
+            width=width, strides=strides, num_classes=num_classes, hidden_size=hidden_size, dropout=dropout,
+            points=cell_points,
+        )
         self.lstm = nn.LSTM(hidden_size, hidden_size, batch_first=True)
         self.writing = Writing(hidden_size=hidden_size, num_classes=num_classes)
         self.rezoom = Reading(
@@ -54,15 +59,14 @@ class LSTMGrid(nn.Module):
         self.rewriting = Writing(hidden_size=hidden_size, num_classes=num_classes)
 
     def forward(self, scene: Scene, targets: list[Target] | None = None) -> list[Predictions]:
-        seen = self.look(scene.pyramid[-1])
-        images, _, rows, columns = seen.shape
+        images, _, rows, columns = scene.pyramid[-1].shape
         cells = self._cells(rows, columns, scene)
-        inputs = seen.permute(0, 2, 3, 1).reshape(-1, 1, seen.shape[1]).expand(-1, self.writes, -1)
-        state = self.lstm(inputs)[0].reshape(images, -1, seen.shape[1])
-        around = cells.repeat_interleave(self.writes, 0)
-        start = Predictions(
-            around.new_full((images, len(around), self.num_classes), self.prior_logit), around.expand(images, -1, -1)
+        area = Predictions(
+            cells.new_full((images, len(cells), self.num_classes), self.prior_logit), cells.expand(images, -1, -1)
         )
+        seen = self.reading(scene, area).flatten(0, 1).unsqueeze(1).expand(-1, self.writes, -1)
+        state = self.lstm(seen)[0].reshape(images, -1, seen.shape[-1])
+        start = area.gather(torch.arange(len(cells), device=cells.device).repeat_interleave(self.writes).expand(images, -1))
         first = self.writing(state, start)
         last = self.rewriting(self.rezoom(scene, first.detach(), state=state), first.detach())
         if self.cells == "stitch":

@@ -31,7 +31,7 @@ def attention(**options) -> LSTMAttention:
 
 def grid(**options) -> LSTMGrid:
     torch.manual_seed(0)
-    options = {"writes": 5, "cells": "stitch", "stitch_above": 0.5, "points": 2, **options}
+    options = {"writes": 5, "cells": "stitch", "stitch_above": 0.5, "cell_points": 3, "points": 2, **options}
     return LSTMGrid(**SHARED, **options)
 
 
