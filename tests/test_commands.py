@@ -5,6 +5,7 @@ import os
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -264,6 +265,12 @@ def test_readme_command(line, trained, tmp_path, monkeypatch):
         tiny = [word for word in TINY if word.split("=")[0] not in changed]
         arguments = [w for w in arguments if not w.startswith("data.dataset.splits")]
         arguments += [*data_overrides(data, tmp_path), *tiny, *(SHAPES if data == "shapes" else [])]
+    elif tool == "compare":
+        for decoder in ("lstm", "mlp"):
+            shutil.copytree(trained, tmp_path / "runs" / decoder)
+            file = tmp_path / "runs" / decoder / "record.json"
+            file.write_text(json.dumps({**json.loads(file.read_text()), "options": [f"decoder={decoder}"]}))
+        arguments = [re.sub(r"runs=.*", f"runs={tmp_path}/runs", word) for word in arguments]
     elif tool == "predict":
         write_voc(tmp_path / "data")
         arguments = [re.sub(r"source=.*", f"source={tmp_path}/data/JPEGImages", word) for word in arguments]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import torch
@@ -47,8 +49,19 @@ def compare(config: DictConfig) -> None:
             ("crowding.png", plot_crowding(rows, folder / "crowding.png")),
         ) if drawn
     ]
+    if folder != Path(config.runs):
+        _keep_records(rows, folder / "records")
     print(markdown(made))
     print(f"{', '.join(['comparison.md', 'comparison.csv', *plotted])} are in {folder}")
+
+
+def _keep_records(rows: dict[str, list[Run]], folder: Path) -> None:
+    """The runs' own records beside a table that is kept apart from them: every figure in it comes from these."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, runs in rows.items():
+        for run in runs:
+            file = re.sub(r"[^\w.=-]+", "_", f"{name} seed={run.record['seed']}")
+            (folder / f"{file}.json").write_text(json.dumps(run.record, indent=1) + "\n")
 
 
 def _times(rows: dict[str, list[Run]], rounds: int, device: str) -> dict[str, float]:

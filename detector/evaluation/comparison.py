@@ -20,6 +20,7 @@ from detector.evaluation.matches import Matches
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib.ticker import MaxNLocator  # noqa: E402
 
 INCIDENTAL = ("experiment", "seed", "data.dataset.root", "data.num_workers", "threads", "pictures", "trainer.accelerator",
               "trainer.devices", "trainer.precision", "output_dir", "checkpoint", "continue", "hydra.")
@@ -168,8 +169,9 @@ def plot_epochs(rows: dict[str, list[Run]], file: Path) -> bool:
     if not curves:
         return False
     figure, axes = plt.subplots(figsize=(7, 4.5))
-    for (name, curve), style in zip(curves.items(), _styles()):
+    for (name, curve), style in zip(sorted(curves.items()), _styles()):
         axes.plot(*zip(*curve), label=name, marker="o", markersize=4, **style)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="epochs", ylabel="AP on val", title="AP against epochs")
     _finish(figure, axes, file)
     return True
@@ -182,8 +184,10 @@ def plot_cost(rows: list[dict], file: Path) -> bool:
     if not rows:
         return False
     figure, axes = plt.subplots(figsize=(7, 4.5))
-    for row, style in zip(rows, _styles()):
-        spread = None if row.get("AP_low") is None else [[max(0, row["AP"] - row["AP_low"])], [max(0, row["AP_high"] - row["AP"])]]
+    for row, style in zip(sorted(rows, key=lambda row: row["name"]), _styles()):
+        spread = None
+        if row.get("AP_low") is not None:
+            spread = [[max(0, row["AP"] - row["AP_low"])], [max(0, row["AP_high"] - row["AP"])]]
         axes.errorbar(row[key], row["AP"], spread, marker="o", capsize=3, color=style["color"], label=row["name"],
                       linestyle="none")
     axes.set(xlabel=COLUMNS[key], ylabel="AP on test", title="AP against cost; bars: 95 % over test images")
@@ -202,7 +206,7 @@ def plot_crowding(rows: dict[str, list[Run]], file: Path) -> bool:
     if not lines or max(map(len, lines.values())) < 2:
         return False
     figure, both = plt.subplots(1, 2, figsize=(12, 4.5), sharex=True)
-    for (name, points), style in zip(lines.items(), _styles()):
+    for (name, points), style in zip(sorted(lines.items()), _styles()):
         at = sorted(points)
         aps = [_mean(run.record["metrics"]["AP"] for run in points[x]) for x in at]
         recalls = [_mean(run.record["crowding"]["decoder"]["recall_overlapping"] for run in points[x]) for x in at]
