@@ -1,8 +1,11 @@
 """What the README shows is what the runs' records say."""
 
+import csv
 import importlib.util
 import json
 import math
+import re
+import statistics
 
 import pytest
 from scenes import ROOT
@@ -16,6 +19,7 @@ FIELDS = [
     "parameters", "metrics", "reference",
 ]
 METRICS = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "per_class"]
+COMPARISONS = sorted(file.parent for file in (ROOT / "results").glob("*/comparison.csv"))
 RECORDS = sorted((ROOT / "results").glob("*.json"))
 
 
@@ -27,6 +31,33 @@ def test_the_readme_shows_what_the_files_say():
     readme = (ROOT / "README.md").read_text()
     assert results.updated(readme, results.table()) == readme, "run `python tools/results.py`"
     assert all(file.stem in readme for file in RECORDS)
+
+
+def test_the_study_shows_what_the_comparisons_say():
+    text = (ROOT / "results/README.md").read_text()
+    assert results.study(text) == text, "run `python tools/results.py`"
+
+
+@pytest.mark.parametrize("folder", COMPARISONS, ids=lambda folder: folder.name)
+def test_a_comparison_comes_from_its_records(folder):
+    """Means and deviations over seeds, worked out anew from the records beside the table."""
+    by_name: dict[str, list[dict]] = {}
+    for file in (folder / "records").glob("*.json"):
+        by_name.setdefault(file.stem.rpartition("seed=")[0].strip("_"), []).append(json.loads(file.read_text()))
+    with (folder / "comparison.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) == len(by_name) > 1
+    for row in rows:
+        records = by_name[re.sub(r"[^\w.=-]+", "_", row["name"])]
+        aps = [record["metrics"]["AP"] for record in records]
+        assert int(row["seeds"]) == len(records) == len({record["seed"] for record in records})
+        assert float(row["AP"]) == pytest.approx(statistics.mean(aps))
+        assert float(row["AP50"]) == pytest.approx(statistics.mean(record["metrics"]["AP50"] for record in records))
+        if len(aps) > 1:
+            assert float(row["AP_std"]) == pytest.approx(statistics.stdev(aps))
+        if row["AP_low"]:
+            assert float(row["AP_low"]) <= float(row["AP"]) <= float(row["AP_high"])
+        assert all(record["command"].startswith("python tools/train.py") for record in records)
 
 
 @pytest.mark.parametrize("file", RECORDS, ids=lambda file: file.stem)

@@ -1,4 +1,4 @@
-"""Write the README's table from results/*.json: python tools/results.py"""
+"""Write the tables of README.md and results/README.md from the runs' records: python tools/results.py"""
 
 import json
 from pathlib import Path
@@ -31,14 +31,25 @@ def table(folder: Path = ROOT / "results") -> str:
     return "\n".join(lines)
 
 
-def updated(readme: str, results: str) -> str:
-    """The README with the table in its place."""
-    before, _, rest = readme.partition(START)
+def updated(readme: str, results: str, start: str = START) -> str:
+    """The text with the table in its place."""
+    before, _, rest = readme.partition(start)
     _, _, after = rest.partition(END)
-    return f"{before}{START}\n{results}\n{END}{after}"
+    return f"{before}{start}\n{results}\n{END}{after}"
+
+
+def study(text: str, folder: Path = ROOT / "results") -> str:
+    """The write-up with the table of every comparison in its place, as `tools/compare.py` wrote it."""
+    for file in sorted(folder.glob("*/comparison.md")):
+        start = f"<!-- {file.parent.name}: made by tools/compare.py -->"
+        if start not in text:
+            raise SystemExit(f"results/README.md has no line {start!r}")
+        text = updated(text, file.read_text().strip(), start)
+    return text
 
 
 if __name__ == "__main__":
-    file = ROOT / "README.md"
-    file.write_text(updated(file.read_text(), table()))
+    for file, text in ((ROOT / "README.md", updated((ROOT / "README.md").read_text(), table())),
+                       (ROOT / "results/README.md", study((ROOT / "results/README.md").read_text()))):
+        file.write_text(text)
     print(table())
