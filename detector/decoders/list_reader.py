@@ -37,7 +37,8 @@ class ListReader(nn.Module):
         points: a proposal is read at `points` × `points` places of every level.
         order: of reading: by score, best first; left to right; or random, the same for every image.
         coverage: whether a step is told how much earlier proposals of its class cover its own: the largest IoU, the
-            logarithm of one more than the number above 0.5, and its rank from 0 to 1.
+            largest product of IoU and score, the logarithm of one more than the number of IoUs above 0.5, and its rank
+            from 0 to 1.
         writes: boxes that the first pass writes for each proposal; later passes refine them all.
         denoising: in training, copies of every object that are read as further lists, boxes and labels noised: one
             copy is to be answered, the others are to be recognised as written (after DN-DETR, Li et al. 2022).
@@ -100,7 +101,7 @@ class ListPass(nn.Module):
         self.coverage = coverage
         self.reading = Reading(
             width=width, strides=strides, num_classes=num_classes, hidden_size=hidden_size, dropout=dropout,
-            points=points, notes=3 if coverage else 0,
+            points=points, notes=4 if coverage else 0,
         )
         self.memory = memory
         self.norm = nn.LayerNorm(hidden_size)
@@ -125,15 +126,16 @@ class ListPass(nn.Module):
         return self.writing(state, proposals), state.repeat_interleave(self.writing.writes, 1)
 
 
-def covered_before(proposals: Predictions) -> Float[Tensor, "B Q 3"]:
+def covered_before(proposals: Predictions) -> Float[Tensor, "B Q 4"]:
     """What earlier proposals of its class cover of each: see `coverage` in `ListReader`."""
-    labels = proposals.logits.argmax(-1)
+    scores, labels = proposals.logits.sigmoid().max(-1)
     count = labels.shape[1]
     earlier = torch.ones(count, count, dtype=torch.bool, device=labels.device).tril(-1)
     iou = torch.stack([box_iou(boxes, boxes) for boxes in proposals.boxes])
     iou = iou * (earlier & (labels.unsqueeze(1) == labels.unsqueeze(2)))
     rank = torch.arange(count, device=labels.device).expand(len(labels), -1) / count
-    return torch.stack([iou.amax(-1), (iou > 0.5).sum(-1).float().log1p(), rank], -1)
+    surest = (iou * scores.unsqueeze(1)).amax(-1)
+    return torch.stack([iou.amax(-1), surest, (iou > 0.5).sum(-1).float().log1p(), rank], -1)
 
 
 def noised(targets: list[Target], copies: int, num_classes: int) -> Predictions:

@@ -133,9 +133,11 @@ def test_orders():
 
 def test_what_earlier_proposals_cover_by_hand():
     boxes = torch.tensor([[[0.0, 0.0, 0.4, 0.4], [0.0, 0.0, 0.4, 0.16], [0.0, 0.0, 0.4, 0.4], [0.0, 0.0, 0.4, 0.4]]])
-    logits = torch.tensor([[[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]])
-    expected = torch.tensor([[[0, 0, 0], [0.4, 0, 0.25], [0, 0, 0.5], [1, 2, 0.75]]])
-    expected[..., 1] = torch.tensor([0.0, 0.0, 0.0, 0.6931472])  # ln 2: one above a half
+    logits = torch.tensor([[[1.0, 0.0], [0.5, 0.0], [0.0, 1.0], [0.3, 0.0]]])
+    first = torch.tensor(1.0).sigmoid().item()
+    expected = torch.tensor([[
+        [0.0, 0.0, 0.0, 0.0], [0.4, 0.4 * first, 0.0, 0.25], [0.0, 0.0, 0.0, 0.5], [1.0, first, 0.6931472, 0.75]  # ln 2
+    ]])
     torch.testing.assert_close(covered_before(Predictions(logits, boxes)), expected)
 
 
