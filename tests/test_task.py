@@ -6,12 +6,16 @@ import subprocess
 import sys
 
 import lightning
+import numpy as np
 import pytest
 import torch
-from scenes import ROOT, run_config, write_voc
+from scenes import OFFLINE, ROOT, run_config, write_voc
 
 from detector.build import build_datamodule, build_task, instantiate, load_task, load_weights, read_checkpoint
+from detector.commands.testing import tune_nms
+from detector.data.dataset import DetectionDataset, Record
 from detector.errors import InputError
+from detector.types import Batch, Locations, Output, Predictions, Scene, Target
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning has advice for runs this short
 
@@ -104,6 +108,33 @@ def test_bad_images_and_crowded_ones_cost_no_run(tmp_path, caplog):
     assert trainer.current_epoch == 1 and len(task.metrics["val"].rows) == 3  # of four images
     assert sum("b.png: does not open" in message for message in caplog.messages) == 1
     assert "image 3 has 3 objects, more than decoder.slots=2: 1 of them cannot be learnt" in caplog.text
+
+
+def test_the_threshold_that_does_best_is_taken(tmp_path):
+    """Every location draws one of two boxes on each of two objects whose own boxes overlap by .65: a threshold below
+    suppresses one object, one above .89 lets a second box of each through."""
+    task = build_task(run_config(tmp_path, "decoder=dense", *OFFLINE), ["circle"])
+    target = Target(torch.tensor([[0.1, 0.1, 0.5, 0.5], [0.1, 0.185, 0.5, 0.585]]), torch.tensor([0, 0]), 1, (100, 100))
+    near = torch.tensor([[0.1, 0.1, 0.5, 0.545], [0.1, 0.185, 0.5, 0.63]])  # IoU .9 with the objects
+    dense = Predictions(
+        torch.tensor([[[3.0], [2.9], [2.5], [2.4]]]), torch.cat([target.boxes, near])[[0, 2, 1, 3]].unsqueeze(0)
+    )
+    nowhere = Locations(torch.zeros(4, 2), torch.zeros(4, 2), [(2, 2)])
+
+    class Seen(torch.nn.Module):
+        def forward(self, images):
+            return Output(Scene([], dense, nowhere, dense, (100, 100)), dense, [])
+
+    task.detector.forward = Seen().forward
+    batch = Batch(torch.zeros(1, 3, 100, 100, dtype=torch.uint8), [target])
+    record = Record(
+        1, tmp_path, (100, 100), 100 * target.boxes.double().numpy(), np.zeros(2, np.int64), np.zeros(2, bool),
+        np.zeros(2, bool), np.full(2, 1600.0),
+    )
+    truth = DetectionDataset.__new__(DetectionDataset)
+    truth.records, truth.class_names, truth.category_ids = [record], ["circle"], [1]
+    best = tune_nms(task, truth, [(batch, [])])
+    assert best in (0.7, 0.8) and task.reference.nms_threshold == task.detector.decoder.nms_threshold == best
 
 
 def test_a_validation_split_without_objects(tmp_path, caplog):

@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig
 
 from detector.build import build_datamodule, load_task, plain, read_checkpoint
-from detector.commands.testing import test
+from detector.commands.testing import set_nms, test
 from detector.evaluation.record import run_record
 
 
@@ -33,7 +33,8 @@ def evaluate(config: DictConfig) -> float:
     settings["data"]["canvas"] = run["data"]["canvas"]
     task = load_task(checkpoint)
     task.metric_backend = config.metric_backend
-    task.reference.nms_threshold = config.nms_threshold or task.reference.nms_threshold
+    if config.nms_threshold:
+        set_nms(task, config.nms_threshold)
     data = build_datamodule(settings, class_names=checkpoint["run"]["class_names"])
     dataset = data.split(config.split)
     folder = Path(config.output_dir)

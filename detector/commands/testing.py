@@ -8,17 +8,50 @@ import warnings
 from pathlib import Path
 
 import lightning
+import torch
 
 from detector.data.dataset import DetectionDataset
-from detector.evaluation.coco_map import table
+from detector.decoders.dense import Dense
+from detector.evaluation.coco_map import CocoMAP, table
 from detector.evaluation.matches import Matches
 from detector.evaluation.precision_recall import plot_precision_recall
 from detector.evaluation.record import rounded
+from detector.postprocess import write_out
 from detector.task import Task
 
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips say nothing about the run
 warnings.filterwarnings("ignore", ".*module.s. in eval mode at the start")  # frozen batch-norm is meant to be
 warnings.filterwarnings("ignore", ".*LeafSpec")  # Lightning's own, of PyTorch's next version
+
+
+NMS_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+@torch.inference_mode()
+def tune_nms(task: Task, dataset: DetectionDataset, loader) -> float:
+    """Give the dense head's non-maximum suppression, wherever it is used, the threshold with the best AP on a data set.
+
+    Returns:
+        The threshold, of `NMS_THRESHOLDS`.
+    """
+    metrics = {threshold: CocoMAP(dataset, backend=task.metric_backend) for threshold in NMS_THRESHOLDS}
+    detector = task.detector.eval()
+    for batch, _ in loader:
+        if len(batch):
+            dense = detector(batch.images.to(task.device)).scene.dense
+            for threshold, metric in metrics.items():
+                found = write_out(Dense(nms_threshold=threshold).suppress(dense), [t.size for t in batch.targets])
+                metric.update([t.image_id for t in batch.targets], found)
+    best = max(NMS_THRESHOLDS, key=lambda threshold: metrics[threshold].compute()["AP"])
+    set_nms(task, best)
+    return best
+
+
+def set_nms(task: Task, threshold: float) -> None:
+    """Set the threshold of the reference row and of a `dense` decoder."""
+    for part in task.modules():
+        if isinstance(part, Dense):
+            part.nms_threshold = threshold
 
 
 def test(task: Task, dataset: DetectionDataset, loader, trainer: lightning.Trainer, folder: Path) -> None:

@@ -13,10 +13,11 @@ import lightning
 import numpy as np
 import torch
 from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from detector.build import build_datamodule, build_task, instantiate, load_weights, plain, read_checkpoint
-from detector.commands.testing import test
+from detector.commands.testing import test, tune_nms
 from detector.data.dataset import DetectionDataset
 from detector.drawing import draw
 from detector.errors import InputError
@@ -52,8 +53,8 @@ def train(config: DictConfig) -> float:
         if last_checkpoint.exists():
             run["checkpoint"] = str(last_checkpoint)
             log.info("going on with %s", last_checkpoint)
-            for written in folder.glob("csv"):  # Lightning would empty it
-                written.rename(folder / f"csv_{len(list(folder.glob('csv_*'))) + 1}")
+            if rank_zero_only.rank == 0 and (folder / "csv").exists():  # Lightning would empty it
+                (folder / "csv").rename(folder / f"csv_{len(list(folder.glob('csv_*'))) + 1}")
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "config.yaml", resolve=True)
     memory = PeakMemory()
@@ -83,6 +84,8 @@ def train(config: DictConfig) -> float:
     score = float(best.best_model_score) if best.best_model_score is not None else 0.0
     megabytes = memory.megabytes()
     load_weights(task, read_checkpoint(chosen))
+    if run["tune_nms"]:
+        log.info("on val, non-maximum suppression does best at IoU %s", tune_nms(task, data.val, data.loader(data.val)))
     loader = data.loader(data.test)
     test(task, data.test, loader, trainer, folder)
     if trainer.is_global_zero:
