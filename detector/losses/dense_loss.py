@@ -13,13 +13,15 @@ from detector.types import Locations, Predictions, Target
 
 
 class DenseLoss:
-    """Class and GIoU loss of every location, each positive weighing as much as its class target.
+    """Class and GIoU loss of every location.
 
-    Both terms are divided by the sum of the batch's class targets (at least 1).
+    The class term is divided by the sum of the batch's class targets. The GIoU of a positive weighs as much as its share
+    in its object, and is divided by the sum of shares: unlike in TOOD, where it weighs as much as the class target,
+    objects whose boxes are still poor, tiny ones above all, learn as fast as others. Both sums are at least 1.
 
     Args:
-        assigner: maps one image's `(logits, boxes, locations, target)` to positive locations, their objects and
-            class targets; see `TaskAligned`.
+        assigner: maps one image's `(logits, boxes, locations, target)` to positive locations, their objects, class
+            targets and shares; see `TaskAligned`.
         class_loss: see `detector.losses`.
         class_weight, giou_weight: of the two terms.
     """
@@ -34,18 +36,21 @@ class DenseLoss:
         """The weighted terms `dense_class` and `dense_giou`."""
         quality = torch.zeros_like(dense.logits)
         positive = torch.zeros_like(dense.logits, dtype=torch.bool)
-        boxes, truth, weights = [], [], []
+        boxes, truth, scores, shares = [], [], [], []
         for i, target in enumerate(targets):
-            places, objects, scores = self.assigner(dense.logits[i].detach(), dense.boxes[i].detach(), locations, target)
-            quality[i, places, target.labels[objects]] = scores.to(quality.dtype)
+            places, objects, score, share = self.assigner(
+                dense.logits[i].detach(), dense.boxes[i].detach(), locations, target
+            )
+            quality[i, places, target.labels[objects]] = score.to(quality.dtype)
             positive[i, places, target.labels[objects]] = True
             boxes.append(dense.boxes[i, places])
             truth.append(target.boxes[objects])
-            weights.append(scores)
-        weight = torch.cat(weights)
-        normaliser = weight.sum().clamp(min=1.0)
+            scores.append(score)
+            shares.append(share)
+        share = torch.cat(shares)
         giou = generalized_box_iou_loss(torch.cat(boxes), torch.cat(truth), reduction="none")
+        class_loss = self.class_loss(dense.logits, quality, positive) / torch.cat(scores).sum().clamp(min=1.0)
         return {
-            "dense_class": self.class_weight * self.class_loss(dense.logits, quality, positive) / normaliser,
-            "dense_giou": self.giou_weight * (giou * weight).sum() / normaliser,
+            "dense_class": self.class_weight * class_loss,
+            "dense_giou": self.giou_weight * (giou * share).sum() / share.sum().clamp(min=1.0),
         }

@@ -28,15 +28,16 @@ class TaskAligned:
     @torch.no_grad()
     def __call__(
         self, logits: Float[Tensor, "L C"], boxes: Float[Tensor, "L 4"], locations: Locations, target: Target
-    ) -> tuple[Int64[Tensor, "P"], Int64[Tensor, "P"], Float[Tensor, "P"]]:
+    ) -> tuple[Int64[Tensor, "P"], Int64[Tensor, "P"], Float[Tensor, "P"], Float[Tensor, "P"]]:
         """Assign one image.
 
         Returns:
-            The P positive locations, the object of each, and the class target of each (0 … 1).
+            The P positive locations, the object of each, the class target of each (0 … 1), and the share of each in its
+            object: the metric scaled so that its largest value for an object is 1.
         """
         if len(target.labels) == 0:
             empty = target.labels.new_empty(0)
-            return empty, empty, boxes.new_empty(0)
+            return empty, empty, boxes.new_empty(0), boxes.new_empty(0)
         iou = box_iou(target.boxes, boxes)  # N L
         metric = logits.sigmoid()[:, target.labels].T ** self.alpha * iou**self.beta
         inside = locations.inside(target.boxes)
@@ -49,4 +50,5 @@ class TaskAligned:
         mine[objects, places] = metric[objects, places]
         largest_metric = mine.amax(1).clamp(min=1e-9)
         largest_iou = (iou * (mine > 0)).amax(1)
-        return places, objects, mine[objects, places] / largest_metric[objects] * largest_iou[objects]
+        share = mine[objects, places] / largest_metric[objects]
+        return places, objects, share * largest_iou[objects], share

@@ -15,6 +15,9 @@ from detector.types import Locations, Predictions
 class DenseHead(nn.Module):
     """One small convolutional head shared by all levels (after FCOS, Tian et al. 2019, section 3).
 
+    A box is drawn as its centre, an offset from the location in cells, and the logarithm of its sides in cells (as in
+    YOLOX, Ge et al. 2021, and unlike FCOS), so that an object that lies between all locations can be drawn too.
+
     Args:
         width: channels of the pyramid.
         strides: of its levels, in pixels of the canvas.
@@ -43,7 +46,8 @@ class DenseHead(nn.Module):
         nn.init.normal_(self.class_output.weight, std=0.01)
         nn.init.constant_(self.class_output.bias, -math.log((1 - prior) / prior))
         nn.init.normal_(self.box_output.weight, std=0.01)
-        nn.init.constant_(self.box_output.bias, math.log(2.0))  # boxes start four cells wide
+        with torch.no_grad():  # boxes start around their location, four cells wide
+            self.box_output.bias.copy_(torch.tensor([0.0, 0.0, math.log(4.0), math.log(4.0)]))
 
     @staticmethod
     def _tower(width: int, depth: int) -> nn.Sequential:
@@ -60,15 +64,15 @@ class DenseHead(nn.Module):
             canvas: (height, width) of the image in pixels.
         """
         locations = self._locations(pyramid, canvas)
-        logits, distances = [], []
+        logits, drawn = [], []
         for level, features in enumerate(pyramid):
             logits.append(self.class_output(self.class_tower(features)).flatten(2).transpose(1, 2))
             raw = self.box_output(self.box_tower(features)).flatten(2).transpose(1, 2).float()
-            distances.append((raw * self.level_scales[level]).clamp(max=8.0).exp())
-        distance = torch.cat(distances, 1)  # left, top, right, bottom in cells
-        low = locations.centres - distance[..., :2] * locations.strides
-        high = locations.centres + distance[..., 2:] * locations.strides
-        return Predictions(torch.cat(logits, 1).float(), torch.cat([low, high], -1)), locations
+            drawn.append(raw * self.level_scales[level])
+        offset, log_sides = torch.cat(drawn, 1).split(2, -1)
+        centre = locations.centres + offset * locations.strides
+        half = log_sides.clamp(max=8.0).exp() / 2 * locations.strides
+        return Predictions(torch.cat(logits, 1).float(), torch.cat([centre - half, centre + half], -1)), locations
 
     @torch.no_grad()
     def select(self, dense: Predictions, locations: Locations, slots: int) -> Predictions:

@@ -84,10 +84,10 @@ def test_order_of_objects_does_not_matter():
 
 
 def test_dense_loss_by_hand():
-    """One positive location of weight .6 whose box covers half of the object, one empty location."""
+    """One positive location of class target .6 and share .8 whose box covers half of the object, one empty location."""
 
     def assigner(logits: Tensor, boxes: Tensor, locations: Locations, target: Target):
-        return torch.tensor([0]), torch.tensor([0]), torch.tensor([0.6])
+        return torch.tensor([0]), torch.tensor([0]), torch.tensor([0.6]), torch.tensor([0.8])
 
     dense = Predictions(torch.zeros(1, 2, 1), torch.tensor([[[0.0, 0.0, 0.5, 0.5], [0.0, 0.0, 0.1, 0.1]]]))
     target = Target(torch.tensor([[0.0, 0.0, 0.5, 1.0]]), torch.tensor([0]), 0, (9, 9))
@@ -95,5 +95,5 @@ def test_dense_loss_by_hand():
     loss = DenseLoss(assigner=assigner, class_loss=Varifocal(), class_weight=1, giou_weight=2)
     terms = loss(dense, locations, [target])
     log2 = math.log(2)
-    assert terms["dense_giou"].item() == pytest.approx(2 * 0.5 * 0.6, abs=1e-5)  # divided by 1, as .6 is less
+    assert terms["dense_giou"].item() == pytest.approx(2 * 0.5 * 0.8, abs=1e-5)  # divided by 1, as .6 is less
     assert terms["dense_class"].item() == pytest.approx(0.6 * log2 + 0.75 * 0.25 * log2, rel=1e-5)

@@ -21,12 +21,16 @@ def test_by_hand():
     logits = torch.tensor([[0.0], [0.0], [-1.0986123], [0.0]])  # scores .5, .5, .25, .5
     truth = torch.tensor([[0.0, 0.0, 0.5, 1.0]])
     boxes = torch.tensor([[0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 1.0, 1.0], [0.0, 0.0, 0.5, 0.5], [0.0, 0.0, 0.5, 1.0]])
-    places, objects, scores = TaskAligned(top=9, alpha=1, beta=2)(
+    places, objects, scores, shares = TaskAligned(top=9, alpha=1, beta=2)(
         logits, boxes, locations, Target(truth, torch.tensor([0]), 0, (10, 10))
     )
     assert places.tolist() == [0, 2] and objects.tolist() == [0, 0]
     # metrics ½·1² and ¼·½²; the best is given the largest IoU, the other its share of it
-    assert scores.tolist() == pytest.approx([1.0, (0.25 * 0.25) / 0.5])
+    assert shares.tolist() == pytest.approx([1.0, (0.25 * 0.25) / 0.5])
+    assert scores.tolist() == pytest.approx([1.0, (0.25 * 0.25) / 0.5])  # the largest IoU is 1
+    poor = Target(torch.tensor([[0.0, 0.0, 0.4, 1.0]]), torch.tensor([0]), 0, (10, 10))
+    _, _, scores, shares = TaskAligned(top=9, alpha=1, beta=2)(logits, boxes, locations, poor)
+    assert shares.max() == 1 and scores.max().item() == pytest.approx(0.8)
 
 
 def test_only_the_best_are_taken_and_each_place_has_one_object():
@@ -36,7 +40,7 @@ def test_only_the_best_are_taken_and_each_place_has_one_object():
     target = Target(
         torch.tensor([[0.0, 0.0, 0.8, 0.8], [0.1, 0.1, 0.9, 0.9]]), torch.tensor([0, 1]), 0, (10, 10)
     )
-    places, objects, scores = TaskAligned(top=5)(logits, boxes_around(locations, 0.3), locations, target)
+    places, objects, scores, _ = TaskAligned(top=5)(logits, boxes_around(locations, 0.3), locations, target)
     assert len(set(places.tolist())) == len(places) <= 10
     assert max((objects == 0).sum(), (objects == 1).sum()) <= 5
     assert ((scores > 0) & (scores <= 1)).all()
@@ -45,11 +49,11 @@ def test_only_the_best_are_taken_and_each_place_has_one_object():
 def test_an_object_between_all_locations_still_gets_one():
     locations = grid(4)
     tiny = Target(torch.tensor([[0.30, 0.30, 0.32, 0.32]]), torch.tensor([0]), 0, (100, 100))
-    places, objects, _ = TaskAligned()(torch.zeros(16, 1), boxes_around(locations, 0.05), locations, tiny)
+    places, objects, _, _ = TaskAligned()(torch.zeros(16, 1), boxes_around(locations, 0.05), locations, tiny)
     assert places.tolist() == [5]  # the cell that holds (.31, .31)
 
 
 def test_no_objects():
     nothing = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), 0, (10, 10))
-    places, objects, scores = TaskAligned()(torch.zeros(4, 1), boxes_around(grid(2), 0.1), grid(2), nothing)
-    assert len(places) == len(objects) == len(scores) == 0
+    places, objects, scores, shares = TaskAligned()(torch.zeros(4, 1), boxes_around(grid(2), 0.1), grid(2), nothing)
+    assert len(places) == len(objects) == len(scores) == len(shares) == 0

@@ -1,3 +1,5 @@
+import math
+
 import torch
 
 from detector.proposals.dense_head import DenseHead
@@ -63,3 +65,15 @@ def test_an_object_is_proposed_on_its_best_level_only():
     alone = head(peak_levels=True).select(dense, locations, 3).logits[0, :, 0]
     assert alone[:2].tolist() == [3.0, 2.5] and alone[2] < 0
     assert head().select(dense, locations, 3).logits[0, :, 0].tolist() == [3.0, 2.5, 2.0]
+
+
+def test_an_object_between_locations_can_be_drawn():
+    """Offset 0.7 of a cell to the right and down, sides of 0.3 cells: a box that does not hold its own location."""
+    made = DenseHead(width=8, strides=[8, 16, 32], num_classes=1)
+    with torch.no_grad():
+        made.box_output.weight.zero_()
+        made.box_output.bias.copy_(torch.tensor([0.7, 0.7, math.log(0.3), math.log(0.3)]))
+        dense, locations = made([torch.zeros(1, 8, 12 // 2**k, 16 // 2**k) for k in range(3)], (96, 128))
+    low, high = (dense.boxes[0] - locations.centres.repeat(1, 2)).div(locations.strides.repeat(1, 2)).split(2, -1)
+    torch.testing.assert_close(low, torch.full_like(low, 0.55))
+    torch.testing.assert_close(high, torch.full_like(high, 0.85))
