@@ -9,24 +9,33 @@ from jaxtyping import Float
 from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss
 
+from detector.errors import InputError
 from detector.types import Locations, Predictions, Target
 
 
 class DenseLoss:
     """Class and GIoU loss of every location.
 
-    The class term is divided by the sum of the batch's class targets. The GIoU of a positive weighs as much as its share
-    in its object, and is divided by the sum of shares: unlike in TOOD, where it weighs as much as the class target,
-    objects whose boxes are still poor, tiny ones above all, learn as fast as others. Both sums are at least 1.
+    Both terms are divided by the sum of their weights over the batch, at least 1: the class targets, and what each
+    positive's GIoU weighs.
 
     Args:
         assigner: maps one image's `(logits, boxes, locations, target)` to positive locations, their objects, class
             targets and shares; see `TaskAligned`.
         class_loss: see `detector.losses`.
         class_weight, giou_weight: of the two terms.
+        box_weight: what a positive's GIoU weighs. `quality`: as much as its class target, as in TOOD; `equal`: as much
+            as its share in its object, so that objects whose boxes are still poor, tiny ones above all, learn as fast as
+            others.
     """
 
-    def __init__(self, *, assigner: Callable, class_loss: Callable, class_weight: float, giou_weight: float):
+    def __init__(
+        self, *, assigner: Callable, class_loss: Callable, class_weight: float, giou_weight: float,
+        box_weight: str = "quality",
+    ):
+        if box_weight not in ("quality", "equal"):
+            raise InputError(f"loss.dense.box_weight is {box_weight!r}; there are quality, equal")
+        self.box_weight = box_weight
         self.assigner, self.class_loss = assigner, class_loss
         self.class_weight, self.giou_weight = class_weight, giou_weight
 
@@ -47,10 +56,11 @@ class DenseLoss:
             truth.append(target.boxes[objects])
             scores.append(score)
             shares.append(share)
-        share = torch.cat(shares)
+        score = torch.cat(scores)
+        weight = score if self.box_weight == "quality" else torch.cat(shares)
         giou = generalized_box_iou_loss(torch.cat(boxes), torch.cat(truth), reduction="none")
-        class_loss = self.class_loss(dense.logits, quality, positive) / torch.cat(scores).sum().clamp(min=1.0)
+        class_loss = self.class_loss(dense.logits, quality, positive) / score.sum().clamp(min=1.0)
         return {
             "dense_class": self.class_weight * class_loss,
-            "dense_giou": self.giou_weight * (giou * share).sum() / share.sum().clamp(min=1.0),
+            "dense_giou": self.giou_weight * (giou * weight).sum() / weight.sum().clamp(min=1.0),
         }

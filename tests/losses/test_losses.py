@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss
 
+from detector.errors import InputError
 from detector.losses.dense_loss import DenseLoss
 from detector.losses.focal import Focal
 from detector.losses.set_loss import SetLoss
@@ -92,8 +93,12 @@ def test_dense_loss_by_hand():
     dense = Predictions(torch.zeros(1, 2, 1), torch.tensor([[[0.0, 0.0, 0.5, 0.5], [0.0, 0.0, 0.1, 0.1]]]))
     target = Target(torch.tensor([[0.0, 0.0, 0.5, 1.0]]), torch.tensor([0]), 0, (9, 9))
     locations = Locations(torch.zeros(2, 2), torch.ones(2, 2), [(1, 2)])
-    loss = DenseLoss(assigner=assigner, class_loss=Varifocal(), class_weight=1, giou_weight=2)
-    terms = loss(dense, locations, [target])
+    options = {"assigner": assigner, "class_loss": Varifocal(), "class_weight": 1, "giou_weight": 2}
+    terms = DenseLoss(**options)(dense, locations, [target])
     log2 = math.log(2)
-    assert terms["dense_giou"].item() == pytest.approx(2 * 0.5 * 0.8, abs=1e-5)  # divided by 1, as .6 is less
+    equal = DenseLoss(**options, box_weight="equal")(dense, locations, [target])
+    assert equal["dense_giou"].item() == pytest.approx(2 * 0.5 * 0.8, abs=1e-5)
+    with pytest.raises(InputError, match="box_weight is 'none'; there are quality, equal"):
+        DenseLoss(**options, box_weight="none")
+    assert terms["dense_giou"].item() == pytest.approx(2 * 0.5 * 0.6, abs=1e-5)  # divided by 1, as .6 is less
     assert terms["dense_class"].item() == pytest.approx(0.6 * log2 + 0.75 * 0.25 * log2, rel=1e-5)
