@@ -19,7 +19,7 @@ SETS = {
         "data=coco", "data.dataset.root={shared}/coco_tiny", "data.canvas=[256,256]",
     ],
 }
-STEPS = 300
+STEPS = 400
 
 
 def clear(record: Record, canvas: tuple[int, int]) -> bool:
@@ -31,7 +31,10 @@ def clear(record: Record, canvas: tuple[int, int]) -> bool:
 @pytest.mark.parametrize("name", SETS)
 def test_four_images(name, shared_data, tmp_path):
     overrides = [override.format(shared=shared_data) for override in SETS[name]]
-    config = run_config(tmp_path, *overrides, "augmentation=none", "backbone_lr_factor=1.0", "optimizer.weight_decay=0")
+    config = run_config(
+        tmp_path, *overrides, "augmentation=none", "backbone_lr_factor=1.0", "optimizer.weight_decay=0",
+        "loss.dense.box_weight=equal",
+    )
     torch.manual_seed(0)
     data = build_datamodule(config)
     data.train.records = [record for record in data.train.records if clear(record, data.augment.canvas)][:4]
