@@ -173,7 +173,7 @@ class Task(lightning.LightningModule):
 
     def _warn_of_crowded(self, targets: list[Target]) -> None:
         slots = self.detector.decoder.slots
-        for target in targets:
+        for target in targets if slots is not None else ():
             key = f"image {target.image_id} has {len(target.labels)} objects, more than decoder.slots={slots}"
             if len(target.labels) > slots and key not in self.skipped:
                 self.skipped.add(key)

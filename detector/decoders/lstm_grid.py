@@ -42,7 +42,7 @@ class LSTMGrid(nn.Module):
         super().__init__()
         if cells not in ("stitch", "global"):
             raise InputError(f"decoder.cells is {cells!r}; there are stitch, global")
-        self.proposals, self.slots = 0, 10**9  # as many as the grid has room for
+        self.proposals, self.slots = 0, None  # as many as the grid has room for
         self.cells, self.writes, self.stitch_above = cells, writes, stitch_above
         self.stride, self.num_classes = strides[-1], num_classes
         self.prior_logit = torch.logit(torch.tensor(prior_score)).item()
