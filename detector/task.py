@@ -15,6 +15,7 @@ from torch import Tensor
 
 from detector.decoders.dense import Dense
 from detector.evaluation.coco_map import NAMES, CocoMAP, check_backend
+from detector.evaluation.matches import Matches
 from detector.losses.dense_loss import DenseLoss
 from detector.losses.set_loss import SetLoss
 from detector.model import Detector
@@ -56,6 +57,8 @@ class Task(lightning.LightningModule):
         self.metrics: dict[str, CocoMAP] = {}
         self.scores: dict[str, dict] = {}
         """Of the last test: `decoder` and `dense_nms`, as `CocoMAP.compute` returns them."""
+        self.matches: dict[str, Matches] = {}
+        """Of the same."""
         self.skipped: set[str] = set()
         """Why samples could not be used, each reason once."""
 
@@ -133,6 +136,7 @@ class Task(lightning.LightningModule):
         for row in ("decoder", "dense_nms"):
             self.metrics[row].gather()
             self.scores[row] = self.metrics[row].compute()
+            self.matches[row] = Matches.of(self.metrics[row])
         self.log_dict({f"test/{name}": self.scores["decoder"][name] for name in NAMES})
 
     def configure_optimizers(self) -> dict:

@@ -13,7 +13,6 @@ import torch
 from detector.data.dataset import DetectionDataset
 from detector.decoders.dense import Dense
 from detector.evaluation.coco_map import CocoMAP, table
-from detector.evaluation.matches import Matches
 from detector.evaluation.precision_recall import plot_precision_recall
 from detector.evaluation.record import rounded
 from detector.postprocess import write_out
@@ -69,8 +68,8 @@ def test(task: Task, dataset: DetectionDataset, loader, trainer: lightning.Train
         indent=2,
     ))
     (folder / "predictions.json").write_text(json.dumps(task.metrics["decoder"].results()))
-    for row, metric in (("decoder", task.metrics["decoder"]), ("dense_nms", task.metrics["dense_nms"])):
-        Matches.of(metric).save(folder / f"matches_{row}.npz")
+    for row, matches in task.matches.items():
+        matches.save(folder / f"matches_{row}.npz")
     plot_precision_recall(curves, decoder["per_class"], folder / "precision_recall.png")
     if task.skipped:
         print(f"{len(task.skipped)} problem(s) with samples, named above and in the log")

@@ -44,7 +44,9 @@ class CocoMAP:
         self.reset()
 
     def reset(self) -> None:
-        self.rows: dict[int, Float[np.ndarray, "N 7"]] = {}
+        self.rows: dict[int, Float[np.ndarray, "N 8"]] = {}
+        """By image: its id, x, y, width, height, score, category, step."""
+        self.evaluation = None
 
     def update(self, image_ids: Sequence[int], detections: Sequence[Detections]) -> None:
         """Add the detections of some images."""
@@ -53,8 +55,9 @@ class CocoMAP:
             boxes = found.boxes.double().cpu().numpy()
             self.rows[int(image_id)] = np.column_stack([
                 np.full(len(found), image_id), boxes[:, :2], boxes[:, 2:] - boxes[:, :2],
-                found.scores.double().cpu().numpy(), categories[found.labels.cpu().numpy()],
+                found.scores.double().cpu().numpy(), categories[found.labels.cpu().numpy()], found.steps.cpu().numpy(),
             ])
+        self.evaluation = None
 
     def gather(self) -> None:
         """Share what every process has seen with all of them."""
@@ -62,6 +65,7 @@ class CocoMAP:
             shares: list[dict] = [{} for _ in range(torch.distributed.get_world_size())]
             torch.distributed.all_gather_object(shares, self.rows)
             self.rows = {image_id: rows for share in shares for image_id, rows in share.items()}
+            self.evaluation = None
 
     def results(self) -> list[dict]:
         """The detections in COCO's result format."""
@@ -79,6 +83,7 @@ class CocoMAP:
             AR and the number of objects; `precision` by class name, at IoU .5 and recalls 0, .01, … 1.
         """
         evaluation = self.evaluate()
+        self.evaluation = evaluation if self.backend == "pycocotools" else None
         precision, recall = evaluation.eval["precision"], evaluation.eval["recall"]
         counted = self._counted(set(self.rows))
         per_class, curves = {}, {}
@@ -93,6 +98,10 @@ class CocoMAP:
         stats = [float(value) if value >= 0 else float("nan") for value in evaluation.stats[:12]]
         return {**dict(zip(NAMES, stats)), "per_class": per_class, "precision": curves}
 
+    def all_rows(self) -> Float[np.ndarray, "D 8"]:
+        """The detections of all images, in the order of image ids."""
+        return np.concatenate([np.zeros((0, 8)), *(self.rows[i] for i in sorted(self.rows))])
+
     def evaluate(self, *, everything: bool = True):
         """pycocotools' `COCOeval` (or its namesake) after its work.
 
@@ -100,7 +109,7 @@ class CocoMAP:
             everything: otherwise it only matches, over all sizes; always by pycocotools.
         """
         seen = sorted(self.rows)
-        rows = np.concatenate([self.rows[i] for i in seen]) if seen else np.zeros((0, 7))
+        rows = self.all_rows()[:, :7]
         with contextlib.redirect_stdout(io.StringIO()):
             evaluation = self._prepare(rows, seen, self.backend if everything else "pycocotools")
             if not everything:

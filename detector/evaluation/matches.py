@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int64
 
+from detector.errors import InputError
 from detector.evaluation.coco_map import CocoMAP
 
 RECALLS = np.linspace(0, 1, 101)
@@ -17,20 +18,29 @@ RECALLS = np.linspace(0, 1, 101)
 class Matches:
     """What pycocotools matched, over all sizes, with 100 detections an image and class at most.
 
-    Letters in shapes: D detections, T IoU thresholds (.50, .55, … .95), G counted objects, I images, C classes.
+    Letters in shapes: D detections, T IoU thresholds (.50, .55, … .95), G counted objects, I images, C classes. Boxes
+    are `xyxy` in pixels of the original image.
     """
 
     scores: Float[np.ndarray, "D"]
     labels: Int64[np.ndarray, "D"]
     images: Int64[np.ndarray, "D"]
     """Positions in `image_ids`."""
+    boxes: Float[np.ndarray, "D 4"]
+    steps: Int64[np.ndarray, "D"]
+    """The step of the sequence that wrote it, from 0."""
     right: Bool[np.ndarray, "D T"]
     ignored: Bool[np.ndarray, "D T"]
     """Met an object that does not count, or a crowd."""
+    met: Int64[np.ndarray, "D"]
+    """The counted object that it met at IoU .5; -1: none."""
     found: Bool[np.ndarray, "G T"]
     """Whether each object was met."""
     object_images: Int64[np.ndarray, "G"]
     object_labels: Int64[np.ndarray, "G"]
+    object_boxes: Float[np.ndarray, "G 4"]
+    object_areas: Float[np.ndarray, "G"]
+    """As annotated, which need not be the box's."""
     overlap: Float[np.ndarray, "G"]
     """The largest IoU of each object with another of its class in its image."""
     image_ids: Int64[np.ndarray, "I"]
@@ -38,35 +48,50 @@ class Matches:
     @staticmethod
     def of(metric: CocoMAP) -> Matches:
         """The matches of the detections that a metric has gathered."""
-        evaluation = metric.evaluate(everything=False)
-        images = evaluation.params.imgIds
-        place = {number: i for i, number in enumerate(images)}
-        columns: dict[str, list] = {field.name: [] for field in fields(Matches)}
+        evaluation = metric.evaluation or metric.evaluate(everything=False)
+        ids = evaluation.params.imgIds
+        place = {number: i for i, number in enumerate(ids)}
         labels = {number: label for label, number in enumerate(metric.category_ids)}
-        boxes = {a["id"]: a["bbox"] for a in metric.truth["annotations"]}
+        rows = metric.all_rows()
+        truth = {a["id"]: a for a in metric.truth["annotations"]}
+        detections: list[int] = []
+        scores: list[float] = []
+        objects: list[int] = []
+        right, ignored, met, found, overlap = [], [], [], [], []
         for one in evaluation.evalImgs:
-            if one is None:
+            if one is None or one["aRng"] != evaluation.params.areaRng[0]:
                 continue
-            label, image = labels[one["category_id"]], place[one["image_id"]]
-            count = len(one["dtScores"])
-            columns["scores"].append(np.array(one["dtScores"], dtype=np.float64))
-            columns["labels"].append(np.full(count, label))
-            columns["images"].append(np.full(count, image))
-            columns["right"].append((one["dtMatches"] > 0).T)
-            columns["ignored"].append((one["dtIgnore"] > 0).T)
             counted = ~np.array(one["gtIgnore"], dtype=bool)
-            columns["found"].append((one["gtMatches"] > 0).T[counted])
-            columns["object_images"].append(np.full(counted.sum(), image))
-            columns["object_labels"].append(np.full(counted.sum(), label))
-            columns["overlap"].append(_largest_iou([boxes[i] for i in one["gtIds"]])[counted])
-        thresholds = len(evaluation.params.iouThrs)
-        empty = {
-            "scores": np.zeros(0), "labels": np.zeros(0, np.int64), "images": np.zeros(0, np.int64),
-            "right": np.zeros((0, thresholds), bool), "ignored": np.zeros((0, thresholds), bool),
-            "found": np.zeros((0, thresholds), bool), "object_images": np.zeros(0, np.int64),
-            "object_labels": np.zeros(0, np.int64), "overlap": np.zeros(0), "image_ids": np.array(images, np.int64),
-        }
-        return Matches(**{name: np.concatenate([nothing, *columns[name]]) for name, nothing in empty.items()})
+            detections += one["dtIds"]
+            scores += one["dtScores"]
+            objects += np.array(one["gtIds"], dtype=np.int64)[counted].tolist()
+            right.append((one["dtMatches"] > 0).T)
+            ignored.append((one["dtIgnore"] > 0).T)
+            met.append(one["dtMatches"][0])
+            found.append((one["gtMatches"] > 0).T[counted])
+            overlap.append(_largest_iou([truth[i]["bbox"] for i in one["gtIds"]])[counted])
+        chosen = rows[np.array(detections, dtype=np.int64) - 1]
+        annotated = [truth[number] for number in objects]
+        number_of = np.full(max(truth, default=0) + 1, -1)  # of an annotation id; 0 is no annotation
+        number_of[objects] = np.arange(len(objects))
+        nothing = np.zeros((0, len(evaluation.params.iouThrs)), dtype=bool)
+        return Matches(
+            scores=np.array(scores, dtype=np.float64),
+            labels=np.array([labels[number] for number in chosen[:, 6].astype(int)], dtype=np.int64),
+            images=np.array([place[number] for number in chosen[:, 0].astype(int)], dtype=np.int64),
+            boxes=_corners(chosen[:, 1:5]),
+            steps=chosen[:, 7].astype(np.int64),
+            right=np.concatenate([nothing, *right]),
+            ignored=np.concatenate([nothing, *ignored]),
+            met=number_of[np.concatenate([np.zeros(0), *met]).astype(np.int64)],
+            found=np.concatenate([nothing, *found]),
+            object_images=np.array([place[a["image_id"]] for a in annotated], dtype=np.int64),
+            object_labels=np.array([labels[a["category_id"]] for a in annotated], dtype=np.int64),
+            object_boxes=_corners(np.array([a["bbox"] for a in annotated], dtype=np.float64).reshape(-1, 4)),
+            object_areas=np.array([a["area"] for a in annotated], dtype=np.float64),
+            overlap=np.concatenate([np.zeros(0), *overlap]),
+            image_ids=np.array(ids, dtype=np.int64),
+        )
 
     def save(self, file: Path) -> None:
         """Write a compressed NumPy archive."""
@@ -74,9 +99,16 @@ class Matches:
 
     @staticmethod
     def load(file: Path) -> Matches:
-        """Read what `save` wrote."""
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: an older version wrote it.
+        """
         with np.load(file) as archive:
-            return Matches(**{name: archive[name] for name in archive.files})
+            lacking = sorted({field.name for field in fields(Matches)} - set(archive.files))
+            if lacking:
+                raise InputError(f"{file} lacks {', '.join(lacking)}: it is of an older version; test its run again")
+            return Matches(**{field.name: archive[field.name] for field in fields(Matches)})
 
     def average_precision(self, weights: Int[np.ndarray, "R I"] | None = None) -> Float[np.ndarray, "R T"]:
         """AP at every IoU threshold, the mean over classes, as COCO defines it.
@@ -125,6 +157,11 @@ class Matches:
         """The share of objects met at IoU .5 among those whose `overlap` lies in a range, and their number."""
         chosen = (self.overlap >= overlap[0]) & (self.overlap < overlap[1])
         return (float(self.found[chosen, 0].mean()) if chosen.any() else float("nan")), int(chosen.sum())
+
+
+def _corners(boxes: Float[np.ndarray, "N 4"]) -> Float[np.ndarray, "N 4"]:
+    """From (x, y, width, height)."""
+    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
 
 
 def _largest_iou(boxes: list[list[float]]) -> Float[np.ndarray, "N"]:

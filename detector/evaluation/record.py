@@ -13,7 +13,6 @@ import torch
 
 from detector.data.dataset import DetectionDataset
 from detector.evaluation.coco_map import NAMES
-from detector.evaluation.matches import Matches
 from detector.task import Task
 
 REPORTED = [*NAMES[:9], "per_class"]
@@ -51,7 +50,7 @@ def run_record(task: Task, dataset: DetectionDataset, config: dict, split: str, 
         "boxes_per_image": round(sum(map(len, task.metrics["decoder"].rows.values())) / max(1, len(dataset)), 3),
         "objects_per_image": round(task.metrics["decoder"].objects / max(1, len(dataset)), 3),
         "crowding": rounded({
-            row: {name: Matches.of(task.metrics[row]).recall(overlap=bounds)[0] for name, bounds in OVERLAPS.items()}
+            row: {name: task.matches[row].recall(overlap=bounds)[0] for name, bounds in OVERLAPS.items()}
             for row in ("decoder", "dense_nms")
         }),
         "metrics": rounded({name: task.scores["decoder"][name] for name in REPORTED}),

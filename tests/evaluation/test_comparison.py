@@ -17,12 +17,13 @@ def write_run(folder, options: list[str], hits: list[bool], *, seed: int = 0, cu
     """A run that found the one object of each image where `hits` says so, and nothing else: its AP is easily known."""
     folder.mkdir(parents=True)
     hit = np.array(hits)
-    number = np.arange(IMAGES)
-    none = np.zeros(0, np.int64)
+    number, box = np.arange(IMAGES), np.tile([0.0, 0.0, 10.0, 10.0], (IMAGES, 1))
     matches = Matches(
-        scores=np.ones(hit.sum()), labels=np.zeros(hit.sum(), np.int64), images=number[hit],
-        right=np.ones((hit.sum(), 10), bool), ignored=np.zeros((hit.sum(), 10), bool), found=np.repeat(hit[:, None], 10, 1),
-        object_images=number, object_labels=np.zeros(IMAGES, np.int64), overlap=np.zeros(IMAGES), image_ids=number + len(none),
+        scores=np.ones(hit.sum()), labels=np.zeros(hit.sum(), np.int64), images=number[hit], boxes=box[hit],
+        steps=np.zeros(hit.sum(), np.int64), right=np.ones((hit.sum(), 10), bool),
+        ignored=np.zeros((hit.sum(), 10), bool), met=number[hit], found=np.repeat(hit[:, None], 10, 1),
+        object_images=number, object_labels=np.zeros(IMAGES, np.int64), object_boxes=box,
+        object_areas=np.full(IMAGES, 100.0), overlap=np.zeros(IMAGES), image_ids=number,
     )
     matches.save(folder / "matches_decoder.npz")
     ap = float(matches.average_precision().mean())
