@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from detector.errors import InputError
 from detector.evaluation.coco_map import CocoMAP
 
 RECALLS = np.linspace(0, 1, 101)
+OF_OBJECTS = ("found", "object_images", "object_labels", "object_boxes", "object_areas", "overlap")
 
 
 @dataclass
@@ -69,7 +71,7 @@ class Matches:
             ignored.append((one["dtIgnore"] > 0).T)
             met.append(one["dtMatches"][0])
             found.append((one["gtMatches"] > 0).T[counted])
-            overlap.append(_largest_iou([truth[i]["bbox"] for i in one["gtIds"]])[counted])
+            overlap.append(_largest_iou(_corners(_boxes(truth[i] for i in one["gtIds"])))[counted])
         chosen = rows[np.array(detections, dtype=np.int64) - 1]
         annotated = [truth[number] for number in objects]
         number_of = np.full(max(truth, default=0) + 1, -1)  # of an annotation id; 0 is no annotation
@@ -87,7 +89,7 @@ class Matches:
             found=np.concatenate([nothing, *found]),
             object_images=np.array([place[a["image_id"]] for a in annotated], dtype=np.int64),
             object_labels=np.array([labels[a["category_id"]] for a in annotated], dtype=np.int64),
-            object_boxes=_corners(np.array([a["bbox"] for a in annotated], dtype=np.float64).reshape(-1, 4)),
+            object_boxes=_corners(_boxes(annotated)),
             object_areas=np.array([a["area"] for a in annotated], dtype=np.float64),
             overlap=np.concatenate([np.zeros(0), *overlap]),
             image_ids=np.array(ids, dtype=np.int64),
@@ -159,19 +161,47 @@ class Matches:
         return (float(self.found[chosen, 0].mean()) if chosen.any() else float("nan")), int(chosen.sum())
 
 
+def keep(matches: Matches, detections: Bool[np.ndarray, "D"], objects: Bool[np.ndarray, "G"]) -> Matches:
+    """Some detections and some objects; no detection that stays may have met an object that goes."""
+    number = np.where(objects, np.cumsum(objects) - 1, -1)
+    chosen = {
+        field.name: getattr(matches, field.name)[objects if field.name in OF_OBJECTS else detections]
+        for field in fields(Matches) if field.name != "image_ids"
+    }
+    chosen["met"] = np.where(chosen["met"] >= 0, number[chosen["met"]], -1) if len(number) else chosen["met"]
+    return Matches(**chosen, image_ids=matches.image_ids)
+
+
+def by_image(
+    images: Int64[np.ndarray, "D"], object_images: Int64[np.ndarray, "G"], count: int
+) -> Iterator[tuple[Int64[np.ndarray, "_"], Int64[np.ndarray, "_"]]]:
+    """For each of `count` images, the positions of its detections and of its objects."""
+    split = []
+    for of in (images, object_images):
+        order = np.argsort(of, kind="stable")
+        split.append(np.split(order, np.searchsorted(of[order], np.arange(1, count))))
+    return zip(*split)
+
+
+def pairwise_iou(a: Float[np.ndarray, "N 4"], b: Float[np.ndarray, "M 4"]) -> Float[np.ndarray, "N M"]:
+    """IoU of every box with every other, `xyxy`."""
+    sides = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
+    common = sides.clip(0).prod(-1)
+    union = (a[:, 2:] - a[:, :2]).prod(-1)[:, None] + (b[:, 2:] - b[:, :2]).prod(-1)[None] - common
+    return common / np.maximum(union, 1e-9)
+
+
+def _boxes(annotations: Iterable[dict]) -> Float[np.ndarray, "N 4"]:
+    return np.array([one["bbox"] for one in annotations], dtype=np.float64).reshape(-1, 4)
+
+
 def _corners(boxes: Float[np.ndarray, "N 4"]) -> Float[np.ndarray, "N 4"]:
     """From (x, y, width, height)."""
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
 
 
-def _largest_iou(boxes: list[list[float]]) -> Float[np.ndarray, "N"]:
-    """Of each box (x, y, width, height), the largest IoU with another."""
-    if len(boxes) < 2:
-        return np.zeros(len(boxes))
-    x, y, w, h = np.array(boxes).T
-    across = np.minimum.outer(x + w, x + w) - np.maximum.outer(x, x)
-    down = np.minimum.outer(y + h, y + h) - np.maximum.outer(y, y)
-    common = across.clip(0) * down.clip(0)
-    iou = common / (np.add.outer(w * h, w * h) - common)
+def _largest_iou(boxes: Float[np.ndarray, "N 4"]) -> Float[np.ndarray, "N"]:
+    """Of each box, the largest IoU with another."""
+    iou = pairwise_iou(boxes, boxes)
     np.fill_diagonal(iou, 0)
-    return iou.max(1)
+    return iou.max(1, initial=0)
