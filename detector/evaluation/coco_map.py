@@ -46,7 +46,6 @@ class CocoMAP:
     def reset(self) -> None:
         self.rows: dict[int, Float[np.ndarray, "N 8"]] = {}
         """By image: its id, x, y, width, height, score, category, step."""
-        self.evaluation = None
 
     def update(self, image_ids: Sequence[int], detections: Sequence[Detections]) -> None:
         """Add the detections of some images."""
@@ -57,7 +56,6 @@ class CocoMAP:
                 np.full(len(found), image_id), boxes[:, :2], boxes[:, 2:] - boxes[:, :2],
                 found.scores.double().cpu().numpy(), categories[found.labels.cpu().numpy()], found.steps.cpu().numpy(),
             ])
-        self.evaluation = None
 
     def gather(self) -> None:
         """Share what every process has seen with all of them."""
@@ -65,8 +63,7 @@ class CocoMAP:
             shares: list[dict] = [{} for _ in range(torch.distributed.get_world_size())]
             torch.distributed.all_gather_object(shares, self.rows)
             self.rows = {image_id: rows for share in shares for image_id, rows in share.items()}
-            self.evaluation = None
-
+    
     def results(self) -> list[dict]:
         """The detections in COCO's result format."""
         return [
@@ -82,10 +79,14 @@ class CocoMAP:
             `NAMES` to values (nan where there is no such object); `per_class` a dict by class name of AP, AP50, AP75,
             AR and the number of objects; `precision` by class name, at IoU .5 and recalls 0, .01, … 1.
         """
-        evaluation = self.evaluate()
-        self.evaluation = evaluation if self.backend == "pycocotools" else None
+        seen = sorted(self.rows)
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluation = self._prepare(self.all_rows()[:, :7], seen)
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
         precision, recall = evaluation.eval["precision"], evaluation.eval["recall"]
-        counted = self._counted(set(self.rows))
+        counted = self._counted(set(seen))
         per_class, curves = {}, {}
         for k, name in enumerate(self.class_names):
             column = self._order.index(self.category_ids[k])
@@ -102,26 +103,8 @@ class CocoMAP:
         """The detections of all images, in the order of image ids."""
         return np.concatenate([np.zeros((0, 8)), *(self.rows[i] for i in sorted(self.rows))])
 
-    def evaluate(self, *, everything: bool = True):
-        """pycocotools' `COCOeval` (or its namesake) after its work.
-
-        Args:
-            everything: otherwise it only matches, over all sizes; always by pycocotools.
-        """
-        seen = sorted(self.rows)
-        rows = self.all_rows()[:, :7]
-        with contextlib.redirect_stdout(io.StringIO()):
-            evaluation = self._prepare(rows, seen, self.backend if everything else "pycocotools")
-            if not everything:
-                evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
-            evaluation.evaluate()
-            if everything:
-                evaluation.accumulate()
-                evaluation.summarize()
-        return evaluation
-
-    def _prepare(self, rows: np.ndarray, seen: list[int], backend: str):
-        if backend == "pycocotools":
+    def _prepare(self, rows: np.ndarray, seen: list[int]):
+        if self.backend == "pycocotools":
             from pycocotools.coco import COCO
             from pycocotools.cocoeval import COCOeval
         else:

@@ -41,7 +41,7 @@ class Errors:
 
         A detection that met an object that does not count is no mistake.
         """
-        one = replace(matches, right=matches.right[:, :1], ignored=matches.ignored[:, :1], found=matches.found[:, :1])
+        one = replace(matches, met=matches.met[:, :1], ignored=matches.ignored[:, :1])
         kind = np.full(len(one.scores), RIGHT, dtype=object)
         kind[one.ignored[:, 0]] = IGNORED
         meant = np.full(len(one.scores), -1)
@@ -80,22 +80,18 @@ class Errors:
             return keep(one, np.ones(len(one.scores), dtype=bool), ~self.missed)
         these = np.array([k == kind for k in self.kind], dtype=bool)
         stays = ~these
-        right, labels, boxes = one.right.copy(), one.labels.copy(), one.boxes.copy()
-        found, met = one.found.copy(), one.met.copy()
+        labels, boxes, met, found = one.labels.copy(), one.boxes.copy(), one.met.copy(), one.found
         mendable = np.flatnonzero(these & (self.meant >= 0))
         for i in mendable[np.argsort(-one.scores[mendable], kind="stable")]:
             target = self.meant[i]
             if found[target, 0]:
                 continue
-            stays[i] = right[i] = found[target] = True
+            stays[i] = found[target] = True
             met[i] = target
             labels[i] = one.object_labels[target]
             if kind == "localisation":
                 boxes[i] = one.object_boxes[target]
-        return keep(
-            replace(one, right=right, labels=labels, boxes=boxes, found=found, met=met), stays,
-            np.ones(len(found), dtype=bool),
-        )
+        return keep(replace(one, labels=labels, boxes=boxes, met=met), stays, np.ones(len(found), dtype=bool))
 
     def gains(self) -> dict[str, float]:
         """How much AP50 would rise were the mistakes of each kind mended, and no others."""

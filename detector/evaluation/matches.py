@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -10,15 +10,18 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Int64
 
 from detector.errors import InputError
-from detector.evaluation.coco_map import CocoMAP
+from detector.evaluation.coco_map import BEYOND_EVERY_AREA, CocoMAP
+from detector.evaluation.greedy import match
 
 RECALLS = np.linspace(0, 1, 101)
-OF_OBJECTS = ("found", "object_images", "object_labels", "object_boxes", "object_areas", "overlap")
+MOST = 100
+"""Detections of an image and class that COCO looks at."""
+OF_OBJECTS = ("object_images", "object_labels", "object_boxes", "object_areas", "overlap")
 
 
 @dataclass
 class Matches:
-    """What pycocotools matched, over all sizes, with 100 detections an image and class at most.
+    """COCO's matches of detections and objects, over all sizes, with 100 detections an image and class at most.
 
     Letters in shapes: D detections, T IoU thresholds (.50, .55, … .95), G counted objects, I images, C classes. Boxes
     are `xyxy` in pixels of the original image.
@@ -31,13 +34,10 @@ class Matches:
     boxes: Float[np.ndarray, "D 4"]
     steps: Int64[np.ndarray, "D"]
     """The step of the sequence that wrote it, from 0."""
-    right: Bool[np.ndarray, "D T"]
+    met: Int64[np.ndarray, "D T"]
+    """The object that it met; -1: none."""
     ignored: Bool[np.ndarray, "D T"]
     """Met an object that does not count, or a crowd."""
-    met: Int64[np.ndarray, "D"]
-    """The counted object that it met at IoU .5; -1: none."""
-    found: Bool[np.ndarray, "G T"]
-    """Whether each object was met."""
     object_images: Int64[np.ndarray, "G"]
     object_labels: Int64[np.ndarray, "G"]
     object_boxes: Float[np.ndarray, "G 4"]
@@ -48,52 +48,52 @@ class Matches:
     image_ids: Int64[np.ndarray, "I"]
 
     @staticmethod
-    def of(metric: CocoMAP) -> Matches:
-        """The matches of the detections that a metric has gathered."""
-        evaluation = metric.evaluation or metric.evaluate(everything=False)
-        ids = evaluation.params.imgIds
-        place = {number: i for i, number in enumerate(ids)}
-        labels = {number: label for label, number in enumerate(metric.category_ids)}
+    def of(metric: CocoMAP, *, steps: int | None = None) -> Matches:
+        """The matches of the detections that a metric has gathered.
+
+        Args:
+            metric: holds them and the truth.
+            steps: only those that the first so many steps of the sequence wrote.
+        """
+        classes = len(metric.category_ids)
+        label_of = {number: label for label, number in enumerate(metric.category_ids)}
+        image_ids = np.array(sorted(metric.rows), dtype=np.int64)
         rows = metric.all_rows()
-        truth = {a["id"]: a for a in metric.truth["annotations"]}
-        detections: list[int] = []
-        scores: list[float] = []
-        objects: list[int] = []
-        right, ignored, met, found, overlap = [], [], [], [], []
-        for one in evaluation.evalImgs:
-            if one is None or one["aRng"] != evaluation.params.areaRng[0]:
-                continue
-            counted = ~np.array(one["gtIgnore"], dtype=bool)
-            detections += one["dtIds"]
-            scores += one["dtScores"]
-            objects += np.array(one["gtIds"], dtype=np.int64)[counted].tolist()
-            right.append((one["dtMatches"] > 0).T)
-            ignored.append((one["dtIgnore"] > 0).T)
-            met.append(one["dtMatches"][0])
-            found.append((one["gtMatches"] > 0).T[counted])
-            overlap.append(_largest_iou(_corners(_boxes(truth[i] for i in one["gtIds"])))[counted])
-        chosen = rows[np.array(detections, dtype=np.int64) - 1]
-        annotated = [truth[number] for number in objects]
-        number_of = np.full(max(truth, default=0) + 1, -1)  # of an annotation id; 0 is no annotation
-        number_of[objects] = np.arange(len(objects))
-        nothing = np.zeros((0, len(evaluation.params.iouThrs)), dtype=bool)
+        rows = rows if steps is None else rows[rows[:, 7] < steps]
+        images = np.searchsorted(image_ids, rows[:, 0])
+        labels = np.array([label_of[number] for number in rows[:, 6].astype(int)], dtype=np.int64)
+        best = _first_of_each(images * classes + labels, rows[:, 5], MOST)
+        rows, images, labels = rows[best], images[best], labels[best]
+        truth = [one for one in metric.truth["annotations"] if one["image_id"] in metric.rows]
+        object_images = np.searchsorted(image_ids, np.array([one["image_id"] for one in truth], dtype=np.int64))
+        object_labels = np.array([label_of[one["category_id"]] for one in truth], dtype=np.int64)
+        object_boxes = _corners(np.array([one["bbox"] for one in truth], dtype=np.float64).reshape(-1, 4))
+        areas = np.array([one["area"] for one in truth], dtype=np.float64)
+        crowd = np.array([one["iscrowd"] for one in truth], dtype=bool)
+        counted = ~crowd & (areas < BEYOND_EVERY_AREA)
+        groups = object_images * classes + object_labels
+        boxes = _corners(rows[:, 1:5])
+        met = match(images * classes + labels, rows[:, 5], boxes, groups, object_boxes, ~counted, crowd)
+        number = np.append(np.where(counted, np.cumsum(counted) - 1, -1), -1)  # the last is that of none
         return Matches(
-            scores=np.array(scores, dtype=np.float64),
-            labels=np.array([labels[number] for number in chosen[:, 6].astype(int)], dtype=np.int64),
-            images=np.array([place[number] for number in chosen[:, 0].astype(int)], dtype=np.int64),
-            boxes=_corners(chosen[:, 1:5]),
-            steps=chosen[:, 7].astype(np.int64),
-            right=np.concatenate([nothing, *right]),
-            ignored=np.concatenate([nothing, *ignored]),
-            met=number_of[np.concatenate([np.zeros(0), *met]).astype(np.int64)],
-            found=np.concatenate([nothing, *found]),
-            object_images=np.array([place[a["image_id"]] for a in annotated], dtype=np.int64),
-            object_labels=np.array([labels[a["category_id"]] for a in annotated], dtype=np.int64),
-            object_boxes=_corners(_boxes(annotated)),
-            object_areas=np.array([a["area"] for a in annotated], dtype=np.float64),
-            overlap=np.concatenate([np.zeros(0), *overlap]),
-            image_ids=np.array(ids, dtype=np.int64),
+            scores=rows[:, 5], labels=labels, images=images, boxes=boxes, steps=rows[:, 7].astype(np.int64),
+            met=number[met], ignored=(met >= 0) & (number[met] < 0), object_images=object_images[counted],
+            object_labels=object_labels[counted], object_boxes=object_boxes[counted], object_areas=areas[counted],
+            overlap=_largest_iou(groups, object_boxes)[counted], image_ids=image_ids,
         )
+
+    @property
+    def right(self) -> Bool[np.ndarray, "D T"]:
+        """Which detections met an object."""
+        return self.met >= 0
+
+    @property
+    def found(self) -> Bool[np.ndarray, "G T"]:
+        """Which objects were met."""
+        found = np.zeros((len(self.object_labels), self.met.shape[1]), dtype=bool)
+        detection, threshold = np.nonzero(self.right)
+        found[self.met[detection, threshold], threshold] = True
+        return found
 
     def save(self, file: Path) -> None:
         """Write a compressed NumPy archive."""
@@ -131,7 +131,7 @@ class Matches:
                 self._precision(part, order, objects) for part in np.array_split(weights, max(1, len(weights) // 20))
             ]))
         if not per_class:
-            return np.full((len(weights), self.found.shape[1]), np.nan)
+            return np.full((len(weights), self.met.shape[1]), np.nan)
         with np.errstate(invalid="ignore"):
             values = np.stack(per_class)
             present = ~np.isnan(values)
@@ -143,7 +143,7 @@ class Matches:
         """AP of one class, `order` being its detections, best first; nan where a resample holds no object of it."""
         total = weights @ objects
         mine = weights[:, None, self.images[order]]
-        hits = np.cumsum(mine * (self.right & ~self.ignored)[order].T, -1, dtype=np.float64)
+        hits = np.cumsum(mine * self.right[order].T, -1, dtype=np.float64)
         misses = np.cumsum(mine * (~self.right & ~self.ignored)[order].T, -1, dtype=np.float64)
         result = np.full(hits.shape[:2], np.nan)
         for r in np.flatnonzero(total):
@@ -162,14 +162,15 @@ class Matches:
 
 
 def keep(matches: Matches, detections: Bool[np.ndarray, "D"], objects: Bool[np.ndarray, "G"]) -> Matches:
-    """Some detections and some objects; no detection that stays may have met an object that goes."""
-    number = np.where(objects, np.cumsum(objects) - 1, -1)
+    """Some detections and some objects; those that met an object that goes are ignored."""
+    number = np.append(np.where(objects, np.cumsum(objects) - 1, -1), -1)
     chosen = {
         field.name: getattr(matches, field.name)[objects if field.name in OF_OBJECTS else detections]
         for field in fields(Matches) if field.name != "image_ids"
     }
-    chosen["met"] = np.where(chosen["met"] >= 0, number[chosen["met"]], -1) if len(number) else chosen["met"]
-    return Matches(**chosen, image_ids=matches.image_ids)
+    met = number[chosen["met"]]
+    chosen["ignored"] = chosen["ignored"] | ((chosen["met"] >= 0) & (met < 0))
+    return Matches(**{**chosen, "met": met}, image_ids=matches.image_ids)
 
 
 def by_image(
@@ -191,17 +192,25 @@ def pairwise_iou(a: Float[np.ndarray, "N 4"], b: Float[np.ndarray, "M 4"]) -> Fl
     return common / np.maximum(union, 1e-9)
 
 
-def _boxes(annotations: Iterable[dict]) -> Float[np.ndarray, "N 4"]:
-    return np.array([one["bbox"] for one in annotations], dtype=np.float64).reshape(-1, 4)
-
-
 def _corners(boxes: Float[np.ndarray, "N 4"]) -> Float[np.ndarray, "N 4"]:
     """From (x, y, width, height)."""
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
 
 
-def _largest_iou(boxes: Float[np.ndarray, "N 4"]) -> Float[np.ndarray, "N"]:
-    """Of each box, the largest IoU with another."""
-    iou = pairwise_iou(boxes, boxes)
-    np.fill_diagonal(iou, 0)
-    return iou.max(1, initial=0)
+def _first_of_each(groups: Int64[np.ndarray, "D"], scores: Float[np.ndarray, "D"], most: int) -> Int64[np.ndarray, "K"]:
+    """The positions of the best of each group, in their order."""
+    order = np.lexsort((-scores, groups))
+    starts = np.searchsorted(groups[order], groups[order])
+    return np.sort(order[np.arange(len(order)) - starts < most])
+
+
+def _largest_iou(groups: Int64[np.ndarray, "N"], boxes: Float[np.ndarray, "N 4"]) -> Float[np.ndarray, "N"]:
+    """Of each box, the largest IoU with another of its group."""
+    largest = np.zeros(len(boxes))
+    order = np.argsort(groups, kind="stable")
+    for mine in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
+        if len(mine) > 1:
+            iou = pairwise_iou(boxes[mine], boxes[mine])
+            np.fill_diagonal(iou, 0)
+            largest[mine] = iou.max(1)
+    return largest

@@ -20,8 +20,8 @@ def write_run(folder, options: list[str], hits: list[bool], *, seed: int = 0, cu
     number, box = np.arange(IMAGES), np.tile([0.0, 0.0, 10.0, 10.0], (IMAGES, 1))
     matches = Matches(
         scores=np.ones(hit.sum()), labels=np.zeros(hit.sum(), np.int64), images=number[hit], boxes=box[hit],
-        steps=np.zeros(hit.sum(), np.int64), right=np.ones((hit.sum(), 10), bool),
-        ignored=np.zeros((hit.sum(), 10), bool), met=number[hit], found=np.repeat(hit[:, None], 10, 1),
+        steps=np.zeros(hit.sum(), np.int64), met=np.repeat(number[hit][:, None], 10, 1),
+        ignored=np.zeros((hit.sum(), 10), bool),
         object_images=number, object_labels=np.zeros(IMAGES, np.int64), object_boxes=box,
         object_areas=np.full(IMAGES, 100.0), overlap=np.zeros(IMAGES), image_ids=number,
     )
