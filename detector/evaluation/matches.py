@@ -67,12 +67,12 @@ class Matches:
         truth = [one for one in metric.truth["annotations"] if one["image_id"] in metric.rows]
         object_images = np.searchsorted(image_ids, np.array([one["image_id"] for one in truth], dtype=np.int64))
         object_labels = np.array([label_of[one["category_id"]] for one in truth], dtype=np.int64)
-        object_boxes = _corners(np.array([one["bbox"] for one in truth], dtype=np.float64).reshape(-1, 4))
+        object_boxes = corners(np.array([one["bbox"] for one in truth], dtype=np.float64).reshape(-1, 4))
         areas = np.array([one["area"] for one in truth], dtype=np.float64)
         crowd = np.array([one["iscrowd"] for one in truth], dtype=bool)
         counted = ~crowd & (areas < BEYOND_EVERY_AREA)
         groups = object_images * classes + object_labels
-        boxes = _corners(rows[:, 1:5])
+        boxes = corners(rows[:, 1:5])
         met = match(images * classes + labels, rows[:, 5], boxes, groups, object_boxes, ~counted, crowd)
         number = np.append(np.where(counted, np.cumsum(counted) - 1, -1), -1)  # the last is that of none
         return Matches(
@@ -192,7 +192,7 @@ def pairwise_iou(a: Float[np.ndarray, "N 4"], b: Float[np.ndarray, "M 4"]) -> Fl
     return common / np.maximum(union, 1e-9)
 
 
-def _corners(boxes: Float[np.ndarray, "N 4"]) -> Float[np.ndarray, "N 4"]:
+def corners(boxes: Float[np.ndarray, "N 4"]) -> Float[np.ndarray, "N 4"]:
     """From (x, y, width, height)."""
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
 

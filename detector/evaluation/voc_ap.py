@@ -1,0 +1,69 @@
+"""Average precision as the Pascal VOC development kit defines it."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from detector.evaluation.coco_map import BEYOND_EVERY_AREA, CocoMAP
+from detector.evaluation.matches import corners, pairwise_iou
+
+
+def voc_ap(metric: CocoMAP) -> list[dict]:
+    """AP at IoU .5 a class, by both rules of Pascal VOC (Everingham et al. 2015, section 4.2).
+
+    Unlike COCO's matching, a detection takes the object of its class that it overlaps most, difficult ones included: if
+    that one is difficult it does not count, if a surer detection has it already it is wrong, even where another object
+    is free.
+
+    Args:
+        metric: holds the detections and the truth; objects that COCO ignores are the difficult ones.
+
+    Returns:
+        A row a class: `class`, `objects`, `AP 2007` (the mean of precision at eleven recalls), `AP 2010` (the area under
+        the precision envelope); nan without objects.
+    """
+    truth: dict[tuple[int, int], list] = {}
+    for one in metric.truth["annotations"]:
+        if one["image_id"] in metric.rows:
+            truth.setdefault((one["category_id"], one["image_id"]), []).append(one)
+    rows = metric.all_rows()
+    made = []
+    for category, name in zip(metric.category_ids, metric.class_names):
+        mine = rows[rows[:, 6] == category]
+        mine = mine[np.argsort(-mine[:, 5], kind="stable")]
+        right, counts = np.zeros(len(mine), dtype=bool), np.ones(len(mine), dtype=bool)
+        objects = 0
+        for (of_class, image), annotations in truth.items():
+            if of_class != category:
+                continue
+            difficult = np.array([bool(a["iscrowd"]) or a["area"] >= BEYOND_EVERY_AREA for a in annotations])
+            objects += int((~difficult).sum())
+            here = np.flatnonzero(mine[:, 0] == image)
+            iou = pairwise_iou(corners(mine[here, 1:5]), corners(np.array([a["bbox"] for a in annotations], dtype=float)))
+            taken = np.zeros(len(annotations), dtype=bool)
+            for place, overlaps in zip(here, iou):
+                best = int(overlaps.argmax())
+                if overlaps[best] < 0.5:
+                    continue
+                if difficult[best]:
+                    counts[place] = False
+                elif not taken[best]:
+                    right[place] = taken[best] = True
+        made.append({"class": name, "objects": objects, **_areas(right[counts], objects)})
+    return made
+
+
+def _areas(right: Bool[np.ndarray, "N"], objects: int) -> dict[str, float]:
+    """Both areas under the curve of detections, best first."""
+    if not objects:
+        return {"AP 2007": float("nan"), "AP 2010": float("nan")}
+    hits = np.cumsum(right)
+    recall, precision = hits / objects, hits / np.arange(1, len(right) + 1)
+    eleven: list[Float[np.ndarray, ""]] = [
+        precision[recall >= level - 1e-12].max(initial=0.0) for level in np.linspace(0, 1, 11)
+    ]
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return {
+        "AP 2007": float(np.mean(eleven)), "AP 2010": float((np.diff(recall, prepend=0.0) * envelope).sum()),
+    }
