@@ -102,6 +102,16 @@ def read_checkpoint(path: str | Path) -> dict:
     return checkpoint
 
 
+def thresholds_of(run: dict) -> list[float]:
+    """The scores from which on boxes of each class count as written, as a training run chose them on its validation
+    images; 0.5 where it had none or has not come to its end.
+
+    Args:
+        run: what a checkpoint keeps of its run.
+    """
+    return run.get("thresholds") or [0.5] * len(run["class_names"])
+
+
 def load_task(checkpoint: dict) -> Task:
     """The trained task of a checkpoint, its weights being the averaged ones.
 

@@ -8,13 +8,12 @@ from torchvision.ops import clip_boxes_to_image
 from detector.types import Detections, Predictions
 
 
-def write_out(predictions: Predictions, sizes: list[tuple[int, int]], *, threshold: float = 0.0) -> list[Detections]:
+def write_out(predictions: Predictions, sizes: list[tuple[int, int]]) -> list[Detections]:
     """Every slot that writes, writes its best class and its box, in the order of the slots; nothing is suppressed.
 
     Args:
         predictions: the last pass of a decoder.
         sizes: original (height, width) of each image in pixels.
-        threshold: slots that score less write nothing.
     """
     found = []
     for i, (height, width) in enumerate(sizes):
@@ -22,7 +21,7 @@ def write_out(predictions: Predictions, sizes: list[tuple[int, int]], *, thresho
         boxes = predictions.boxes[i].float()
         pixels = clip_boxes_to_image(boxes * boxes.new_tensor([width, height, width, height]), (height, width))
         steps = torch.arange(len(scores), device=scores.device)
-        keep = scores >= threshold if predictions.written is None else predictions.written[i] & (scores >= threshold)
-        found.append(Detections(pixels, scores, labels, steps)[keep])
+        every = Detections(pixels, scores, labels, steps)
+        found.append(every if predictions.written is None else every[predictions.written[i]])
     return found
 

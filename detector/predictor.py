@@ -10,7 +10,7 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 
-from detector.build import load_task, read_checkpoint
+from detector.build import load_task, read_checkpoint, thresholds_of
 from detector.data.dataset import read_image
 from detector.data.transform import Transform
 from detector.model import Detector
@@ -27,19 +27,26 @@ class Predictor:
         detector: a trained network.
         class_names: names of its labels.
         canvas: (width, height) it was trained on.
+        thresholds: of each class, the lowest score of a detection where none is asked for.
     """
 
-    def __init__(self, detector: Detector, *, class_names: list[str], canvas: tuple[int, int]):
+    def __init__(
+        self, detector: Detector, *, class_names: list[str], canvas: tuple[int, int], thresholds: Sequence[float]
+    ):
         self.detector, self.class_names = detector.eval(), class_names
+        self.thresholds = torch.tensor(thresholds, dtype=torch.float32)
         self.resize = Transform(canvas=canvas)
 
     @torch.inference_mode()
-    def predict(self, images: Picture | Sequence[Picture], threshold: float = 0.5) -> Detections | list[Detections]:
+    def predict(
+        self, images: Picture | Sequence[Picture], threshold: float | None = None
+    ) -> Detections | list[Detections]:
         """Detect.
 
         Args:
             images: a file, a PIL image or an RGB array (height × width × 3, bytes), or a list of those.
-            threshold: lowest score of a detection.
+            threshold: lowest score of a detection; None: for each class the one with the best F1 on the validation
+                images of the training run.
 
         Returns:
             One `Detections` an image, in original pixels, its boxes in the order in which they were written; a list of
@@ -56,10 +63,13 @@ class Predictor:
         nothing = np.zeros((0, 4)), np.zeros(0, dtype=np.int64)
         canvases = torch.stack([self.resize(picture, *nothing, seed=0)[0] for picture in pictures])
         output = self.detector(canvases.to(next(self.detector.parameters()).device))
-        found = write_out(output.passes[-1], [picture.shape[:2] for picture in pictures], threshold=threshold)
-        for detections in found:
+        found = []
+        for detections in write_out(output.passes[-1], [picture.shape[:2] for picture in pictures]):
+            detections = detections.cpu()
+            lowest = self.thresholds[detections.labels] if threshold is None else threshold
             detections.names = [self.class_names[label] for label in detections.labels.tolist()]
-        return [detections.cpu() for detections in found]
+            found.append(detections[detections.scores >= lowest])
+        return found
 
 
 def load(checkpoint: str | Path, device: str = "cpu") -> Predictor:
@@ -76,7 +86,7 @@ def load(checkpoint: str | Path, device: str = "cpu") -> Predictor:
     task = load_task(content).to(device)
     return Predictor(
         task.detector, class_names=content["run"]["class_names"],
-        canvas=tuple(content["run"]["config"]["data"]["canvas"]),
+        canvas=tuple(content["run"]["config"]["data"]["canvas"]), thresholds=thresholds_of(content["run"]),
     )
 
 

@@ -16,6 +16,8 @@ from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 from scenes import ROOT, SCENE, data_of, data_overrides, write_voc
 
+from detector.build import read_checkpoint
+
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning has advice for runs this short
 
 TINY = [
@@ -59,7 +61,7 @@ def test_a_run_leaves_everything_in_its_directory(trained):
     names = {str(p.relative_to(trained)) for p in trained.rglob("*") if p.is_file()}
     assert names >= {
         "config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt", "metrics.json", "predictions.json",
-        "precision_recall.png", "csv/metrics.csv", "train.json", "pictures/first_batch.png", "pictures/test_0.png",
+        "report.html", "analysis/errors.csv", "analysis/errors.json", "analysis/errors.png", "csv/metrics.csv", "train.json", "pictures/first_batch.png", "pictures/test_0.png",
         "pictures/test_3.png",
     }
     assert any("tfevents" in name for name in names)
@@ -85,7 +87,10 @@ def test_eval_repeats_the_test_of_the_run_and_keeps_a_record(trained, tmp_path, 
     assert record["metrics"]["AP"] == again["decoder"]["AP"] and record["command"].startswith("python ")
     results = json.loads((tmp_path / "predictions.json").read_text())
     assert {"image_id", "category_id", "bbox", "score"} == set(results[0]) and len(results) == 4 * 20
-    assert (tmp_path / "precision_recall.png").exists()
+    chosen = read_checkpoint(trained / "checkpoints/best.ckpt")["run"]["thresholds"]
+    for folder in (trained, tmp_path):  # the analysis, too, with the scores chosen on val
+        kept = json.loads((folder / "analysis/thresholds.json").read_text())
+        assert [row["threshold"] for row in kept] == pytest.approx(chosen) and len(chosen) == 6
 
 
 def test_eval_on_other_data(trained, tmp_path, capsys):
@@ -129,6 +134,9 @@ def test_load_and_predict_from_python(trained, tmp_path):
     torch.testing.assert_close(one.boxes, several[1].boxes)
     assert one.names[0] in detector.class_names and one.steps.tolist() == list(range(20))
     assert len(detector.predict(picture, threshold=0.99)) == 0
+    detector.thresholds[:] = 2.0
+    detector.thresholds[one.labels[0]] = one.scores[one.labels == one.labels[0]].max()
+    assert set(detector.predict(picture).labels.tolist()) == {one.labels[0].item()}
 
 
 def test_a_sweep_leaves_a_directory_a_job(tmp_path):

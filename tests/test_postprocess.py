@@ -18,11 +18,6 @@ def test_each_slot_writes_its_best_class_in_order_and_in_pixels():
     torch.testing.assert_close(found.scores[:3], torch.tensor([2.0, 1.0, 1.5]).sigmoid())
 
 
-def test_threshold_keeps_the_step_numbers():
-    (found,) = write_out(predictions(), [(100, 200)], threshold=0.8)
-    assert found.steps.tolist() == [0, 2]
-
-
 def test_slots_that_do_not_write():
     given = predictions()
     given.written = torch.tensor([[False, True, True, False]])

@@ -11,8 +11,10 @@ import pytest
 import torch
 from scenes import OFFLINE, ROOT, run_config, write_voc
 
-from detector.build import build_datamodule, build_task, instantiate, load_task, load_weights, read_checkpoint
-from detector.commands.testing import tune_nms
+from detector.build import (
+    build_datamodule, build_task, instantiate, load_task, load_weights, read_checkpoint, thresholds_of,
+)
+from detector.commands.testing import choose_on_val
 from detector.data.dataset import DetectionDataset, Record
 from detector.errors import InputError
 from detector.types import Batch, Locations, Output, Predictions, Scene, Target
@@ -110,7 +112,7 @@ def test_bad_images_and_crowded_ones_cost_no_run(tmp_path, caplog):
     assert "image 3 has 3 objects, more than decoder.slots=2: 1 of them cannot be learnt" in caplog.text
 
 
-def test_the_threshold_that_does_best_is_taken(tmp_path):
+def test_what_does_best_on_val_is_chosen(tmp_path):
     """Every location draws one of two boxes on each of two objects whose own boxes overlap by .65: a threshold below
     suppresses one object, one above .89 lets a second box of each through."""
     task = build_task(run_config(tmp_path, "decoder=dense", *OFFLINE), ["circle"])
@@ -123,7 +125,7 @@ def test_the_threshold_that_does_best_is_taken(tmp_path):
 
     class Seen(torch.nn.Module):
         def forward(self, images):
-            return Output(Scene([], dense, nowhere, dense, (100, 100)), dense, [])
+            return Output(Scene([], dense, nowhere, dense, (100, 100)), dense, [dense])
 
     task.detector.forward = Seen().forward
     batch = Batch(torch.zeros(1, 3, 100, 100, dtype=torch.uint8), [target])
@@ -133,8 +135,14 @@ def test_the_threshold_that_does_best_is_taken(tmp_path):
     )
     truth = DetectionDataset.__new__(DetectionDataset)
     truth.records, truth.class_names, truth.category_ids = [record], ["circle"], [1]
-    best = tune_nms(task, truth, [(batch, [])])
-    assert best in (0.7, 0.8) and task.reference.nms_threshold == task.detector.decoder.nms_threshold == best
+    choose_on_val(task, truth, [(batch, [])], nms=True)
+    assert task.reference.nms_threshold in (0.7, 0.8)
+    assert task.detector.decoder.nms_threshold == task.reference.nms_threshold
+    assert task.run["thresholds"] == pytest.approx([torch.tensor([2.5, 2.9]).sigmoid().mean().item()], abs=1e-3)
+    truth.records[0].ignored[:] = True
+    before = task.run.pop("thresholds")
+    choose_on_val(task, truth, [(batch, [])], nms=False)
+    assert before and "thresholds" not in task.run and thresholds_of(task.run) == [0.5]
 
 
 def test_a_validation_split_without_objects(tmp_path, caplog):

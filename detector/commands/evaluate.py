@@ -43,7 +43,10 @@ def evaluate(config: DictConfig) -> float:
         accelerator=config.accelerator, devices=1, precision=config.precision, logger=False, enable_checkpointing=False,
         enable_model_summary=False, default_root_dir=folder, callbacks=[lightning.pytorch.callbacks.RichProgressBar()],
     )
-    test(task, dataset, data.loader(dataset), trainer, folder)
+    test(
+        task, dataset, data.loader(dataset), trainer, folder,
+        title=f"{run['name']}, {run['decoder']['_target_'].split('.')[-2]}: {config.split}",
+    )
     if config.record:
         trained = json.loads((Path(config.checkpoint).parent.parent / "train.json").read_text())
         record = run_record(task, dataset, settings, config.split, trained)

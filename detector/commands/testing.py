@@ -8,13 +8,22 @@ import warnings
 from pathlib import Path
 
 import lightning
+import numpy as np
 import torch
+from PIL import Image
 
+from detector.build import thresholds_of
 from detector.data.dataset import DetectionDataset
 from detector.decoders.dense import Dense
+from detector.errors import InputError
+from detector.evaluation.analysis import analyse, write_tables
+from detector.evaluation.calibration import calibration, calibration_error
 from detector.evaluation.coco_map import CocoMAP, table
-from detector.evaluation.precision_recall import plot_precision_recall
+from detector.evaluation.crowding import duplicates
+from detector.evaluation.matches import Matches
 from detector.evaluation.record import rounded
+from detector.evaluation.report import side_by_side, worst_and_best, write_report
+from detector.evaluation.thresholds import best_thresholds
 from detector.postprocess import write_out
 from detector.task import Task
 
@@ -23,27 +32,39 @@ warnings.filterwarnings("ignore", ".*module.s. in eval mode at the start")  # fr
 warnings.filterwarnings("ignore", ".*LeafSpec")  # Lightning's own, of PyTorch's next version
 
 
+log = logging.getLogger(__name__)
+EXAMPLES = 4
+"""Worst and best images shown in a report."""
 NMS_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 @torch.inference_mode()
-def tune_nms(task: Task, dataset: DetectionDataset, loader) -> float:
-    """Give the dense head's non-maximum suppression, wherever it is used, the threshold with the best AP on a data set.
+def choose_on_val(task: Task, dataset: DetectionDataset, loader, *, nms: bool) -> None:
+    """Choose, on validation images, what is not learnt.
 
-    Returns:
-        The threshold, of `NMS_THRESHOLDS`.
+    The score of each class from which on its F1 is best goes into `task.run["thresholds"]`; where `nms` is set,
+    non-maximum suppression, wherever it is used, gets the threshold of `NMS_THRESHOLDS` with the best AP. Without
+    validation objects nothing is chosen.
     """
-    metrics = {threshold: CocoMAP(dataset, backend=task.metric_backend) for threshold in NMS_THRESHOLDS}
+    written = CocoMAP(dataset, backend=task.metric_backend)
+    if not written.objects:
+        return
+    thinned = {t: CocoMAP(dataset, backend=task.metric_backend) for t in (NMS_THRESHOLDS if nms else ())}
     detector = task.detector.eval()
     for batch, _ in loader:
         if len(batch):
-            dense = detector(batch.images.to(task.device)).scene.dense
-            for threshold, metric in metrics.items():
-                found = write_out(Dense(nms_threshold=threshold).suppress(dense), [t.size for t in batch.targets])
-                metric.update([t.image_id for t in batch.targets], found)
-    best = max(NMS_THRESHOLDS, key=lambda threshold: metrics[threshold].compute()["AP"])
-    set_nms(task, best)
-    return best
+            output = detector(batch.images.to(task.device))
+            ids, sizes = [t.image_id for t in batch.targets], [t.size for t in batch.targets]
+            written.update(ids, write_out(output.passes[-1], sizes))
+            for threshold, metric in thinned.items():
+                metric.update(ids, write_out(Dense(nms_threshold=threshold).suppress(output.scene.dense), sizes))
+    for metric in (written, *thinned.values()):
+        metric.gather()
+    if nms:
+        set_nms(task, max(NMS_THRESHOLDS, key=lambda threshold: thinned[threshold].compute()["AP"]))
+        log.info("on val, non-maximum suppression does best at IoU %s", task.reference.nms_threshold)
+    thresholds, _ = best_thresholds(Matches.of(written), len(dataset.class_names))
+    task.run["thresholds"] = [round(value, 4) for value in thresholds.tolist()]
 
 
 def set_nms(task: Task, threshold: float) -> None:
@@ -53,24 +74,67 @@ def set_nms(task: Task, threshold: float) -> None:
             part.nms_threshold = threshold
 
 
-def test(task: Task, dataset: DetectionDataset, loader, trainer: lightning.Trainer, folder: Path) -> None:
-    """Test, print the table, and write metrics, predictions, their matches with the truth and a plot to `folder`."""
+def test(task: Task, dataset: DetectionDataset, loader, trainer: lightning.Trainer, folder: Path, *, title: str) -> None:
+    """Test, print the table, and write metrics, predictions, their matches with the truth, the analysis and the report to
+    `folder`."""
     trainer.test(task, dataloaders=loader, verbose=False)
     if not trainer.is_global_zero:
         return
     decoder, reference = task.scores["decoder"], task.scores["dense_nms"]
-    print(table(decoder, f"{len(task.metrics['decoder'].rows)} images, decoder (no NMS)"))
+    metric, matches = task.metrics["decoder"], task.matches["decoder"]
+    print(table(decoder, f"{len(metric.rows)} images, decoder (no NMS)"))
     print(f"  for reference, the dense head with NMS at {task.reference.nms_threshold}: "
           + ", ".join(f"{name} {reference[name]:.3f}" for name in ("AP", "AP50", "AP75", "AR100")))
-    curves = decoder["precision"]
     (folder / "metrics.json").write_text(json.dumps(
         rounded({row: {k: v for k, v in scores.items() if k != "precision"} for row, scores in task.scores.items()}),
         indent=2,
     ))
-    (folder / "predictions.json").write_text(json.dumps(task.metrics["decoder"].results()))
-    for row, matches in task.matches.items():
-        matches.save(folder / f"matches_{row}.npz")
-    plot_precision_recall(curves, decoder["per_class"], folder / "precision_recall.png")
+    (folder / "predictions.json").write_text(json.dumps(metric.results()))
+    for row, of_row in task.matches.items():
+        of_row.save(folder / f"matches_{row}.npz")
+    thresholds = np.array(thresholds_of(task.run))
+    tables = analyse(metric, matches, decoder, thresholds)
+    write_tables(tables, folder / "analysis")
+    write_report(
+        folder / "report.html", title=title, facts=_facts(task, metric, matches, thresholds), scores=decoder,
+        reference=reference, nms_threshold=task.reference.nms_threshold, tables=tables, folder=folder / "analysis",
+        examples=_examples(dataset, metric, matches, thresholds),
+    )
     if task.skipped:
         print(f"{len(task.skipped)} problem(s) with samples, named above and in the log")
-    print(f"metrics.json, predictions.json and precision_recall.png are in {folder}")
+    print(f"metrics.json, predictions.json, analysis/ and report.html are in {folder}")
+
+
+def _facts(task: Task, metric: CocoMAP, matches: Matches, thresholds: np.ndarray) -> dict[str, object]:
+    images = max(1, len(metric.rows))
+    return {
+        "images, objects": f"{len(metric.rows)}, {len(matches.object_labels)}",
+        "decoder": type(task.detector.decoder).__name__,
+        "boxes an image": f"{len(matches.scores) / images:.1f}, "
+                          f"{(matches.scores >= thresholds[matches.labels]).sum() / images:.1f} from the chosen scores on",
+        "boxes an image on objects shown already": f"{duplicates(matches, thresholds):.3f}",
+        "mean distance of score and share of right boxes": f"{calibration_error(calibration(matches)):.3f}",
+        "chosen scores": ", ".join(f"{name} {t:.2f}" for name, t in zip(metric.class_names, thresholds)),
+    }
+
+
+def _examples(
+    dataset: DetectionDataset, metric: CocoMAP, matches: Matches, thresholds: np.ndarray
+) -> list[tuple[str, list[Image.Image]]]:
+    """The worst and the best images, drawn; those that do not open are left out, they were named in the test."""
+    records = {record.image_id: record for record in dataset.records}
+    made = []
+    for heading, ids in zip(("Worst", "Best"), worst_and_best(matches, thresholds, EXAMPLES)):
+        pictures = []
+        for image_id in ids:
+            record, found = records[image_id], metric.detections(image_id)
+            try:
+                image = dataset.read(record)
+            except InputError:
+                continue
+            sure = found[found.scores >= torch.from_numpy(thresholds)[found.labels]]
+            pictures.append(
+                side_by_side(image, record.boxes.tolist(), record.labels.tolist(), metric.class_names, sure)
+            )
+        made.append((heading, pictures))
+    return made

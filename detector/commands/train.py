@@ -16,8 +16,8 @@ from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from detector.build import build_datamodule, build_task, instantiate, load_weights, plain, read_checkpoint
-from detector.commands.testing import test, tune_nms
+from detector.build import build_datamodule, build_task, instantiate, load_weights, plain, read_checkpoint, thresholds_of
+from detector.commands.testing import choose_on_val, test
 from detector.data.dataset import DetectionDataset
 from detector.drawing import draw
 from detector.errors import InputError
@@ -84,10 +84,11 @@ def train(config: DictConfig) -> float:
     score = float(best.best_model_score) if best.best_model_score is not None else 0.0
     megabytes = memory.megabytes()
     load_weights(task, read_checkpoint(chosen))
-    if run["tune_nms"]:
-        log.info("on val, non-maximum suppression does best at IoU %s", tune_nms(task, data.val, data.loader(data.val)))
+    choose_on_val(task, data.val, data.loader(data.val), nms=run["tune_nms"])
+    if trainer.is_global_zero:
+        _keep_choices(Path(chosen), task.run)
     loader = data.loader(data.test)
-    test(task, data.test, loader, trainer, folder)
+    test(task, data.test, loader, trainer, folder, title=f"{run['name']}, {run['decoder']['_target_'].split('.')[-2]}: test")
     if trainer.is_global_zero:
         batch, _ = next(iter(loader))
         trained = {
@@ -104,8 +105,16 @@ def train(config: DictConfig) -> float:
     return score
 
 
+def _keep_choices(file: Path, run: dict) -> None:
+    """Write what was chosen on validation images into a checkpoint."""
+    checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+    checkpoint["run"] = run
+    torch.save(checkpoint, file.with_suffix(".new"))
+    file.with_suffix(".new").replace(file)
+
+
 def _draw_some(task: Task, dataset: DetectionDataset, folder: Path, count: int, canvas: tuple[int, int]) -> None:
-    predictor = Predictor(task.detector, class_names=dataset.class_names, canvas=canvas)
+    predictor = Predictor(task.detector, class_names=dataset.class_names, canvas=canvas, thresholds=thresholds_of(task.run))
     folder.mkdir(parents=True, exist_ok=True)
     for index in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int).tolist():
         record = dataset.records[index]

@@ -99,6 +99,15 @@ class CocoMAP:
         stats = [float(value) if value >= 0 else float("nan") for value in evaluation.stats[:12]]
         return {**dict(zip(NAMES, stats)), "per_class": per_class, "precision": curves}
 
+    def detections(self, image_id: int) -> Detections:
+        """What was found in an image that was given to `update`, in double precision."""
+        rows = torch.from_numpy(self.rows[image_id])
+        labels = [self.category_ids.index(number) for number in rows[:, 6].int().tolist()]
+        return Detections(
+            torch.cat([rows[:, 1:3], rows[:, 1:3] + rows[:, 3:5]], 1), rows[:, 5],
+            torch.tensor(labels, dtype=torch.int64), rows[:, 7].long(), [self.class_names[label] for label in labels],
+        )
+
     def all_rows(self) -> Float[np.ndarray, "D 8"]:
         """The detections of all images, in the order of image ids."""
         return np.concatenate([np.zeros((0, 8)), *(self.rows[i] for i in sorted(self.rows))])

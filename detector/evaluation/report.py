@@ -1,0 +1,95 @@
+"""One page that explains a tested run, with everything in it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import jinja2
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from detector.drawing import draw, draw_boxes, sheet
+from detector.evaluation.coco_map import MEANINGS, NAMES
+from detector.evaluation.matches import Matches
+from detector.types import Detections
+
+
+def image_f1(matches: Matches, thresholds: Float[np.ndarray, "C"]) -> Float[np.ndarray, "I"]:
+    """F1 at IoU .5 of each image, from the chosen scores on; nan where there is neither an object nor a box."""
+    count = len(matches.image_ids)
+    sure = (matches.scores >= thresholds[matches.labels]) & ~matches.ignored[:, 0]
+    right = np.bincount(matches.images[sure & matches.right[:, 0]], minlength=count)
+    boxes = np.bincount(matches.images[sure], minlength=count)
+    objects = np.bincount(matches.object_images, minlength=count)
+    return np.divide(2 * right, boxes + objects, out=np.full(count, np.nan), where=boxes + objects > 0)
+
+
+def worst_and_best(matches: Matches, thresholds: Float[np.ndarray, "C"], count: int) -> tuple[list[int], list[int]]:
+    """The ids of images with the lowest and the highest `image_f1`; among equals, those with the most objects."""
+    f1 = image_f1(matches, thresholds)
+    objects = np.bincount(matches.object_images, minlength=len(f1))
+    known = np.flatnonzero(~np.isnan(f1))
+    worst = known[np.lexsort((-objects[known], f1[known]))][:count]
+    best = known[np.lexsort((-objects[known], -f1[known]))][:count]
+    return [matches.image_ids[worst].tolist(), matches.image_ids[[i for i in best if i not in set(worst)]].tolist()]
+
+
+def side_by_side(
+    image: UInt8[np.ndarray, "H W 3"], boxes: Sequence[Sequence[float]], labels: Sequence[int], names: Sequence[str],
+    detections: Detections,
+) -> Image.Image:
+    """The truth on the left, detections on the right."""
+    truth = draw_boxes(image, boxes, labels, [names[label] for label in labels], longer_side=480)
+    return sheet([truth, draw(image, detections, longer_side=480)], columns=2)
+
+
+def write_report(
+    file: Path, *, title: str, facts: dict[str, object], scores: dict, reference: dict, nms_threshold: float,
+    tables: dict[str, list[dict]], folder: Path, examples: Sequence[tuple[str, Sequence[Image.Image]]],
+) -> None:
+    """Write an HTML page that needs no other file.
+
+    Args:
+        file: where to.
+        title: heading.
+        facts: what is to be known of the run, shown as given.
+        scores, reference: of the decoder and of the dense head with NMS, as `CocoMAP.compute` returns them.
+        nms_threshold: of the latter.
+        tables: of `analyse`.
+        folder: holds their pictures, as `write_tables` left them.
+        examples: headings and pictures.
+    """
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.filters |= {"shown": shown, "embedded": embedded}
+    template = environment.from_string(files("detector.evaluation").joinpath("report.html").read_text())
+    pictures = {name: folder / f"{name}.png" for name in tables if (folder / f"{name}.png").exists()}
+    file.write_text(template.render(
+        title=title, facts=facts, numbers=list(zip(NAMES, MEANINGS)), scores=scores, reference=reference,
+        nms_threshold=nms_threshold, tables=tables, pictures=pictures, examples=examples,
+    ))
+
+
+def shown(value: object) -> str:
+    """A cell of a table."""
+    if isinstance(value, float):
+        return "–" if math.isnan(value) else f"{value:.3f}"
+    return str(value)
+
+
+def embedded(picture: Path | Image.Image) -> str:
+    """A picture as the address that holds it."""
+    if isinstance(picture, Path):
+        return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+    return f"data:image/jpeg;base64,{base64.b64encode(_jpeg(picture)).decode()}"
+
+
+def _jpeg(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.convert("RGB").save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
