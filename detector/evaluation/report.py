@@ -37,7 +37,8 @@ def worst_and_best(matches: Matches, thresholds: Float[np.ndarray, "C"], count: 
     known = np.flatnonzero(~np.isnan(f1))
     worst = known[np.lexsort((-objects[known], f1[known]))][:count]
     best = known[np.lexsort((-objects[known], -f1[known]))][:count]
-    return [matches.image_ids[worst].tolist(), matches.image_ids[[i for i in best if i not in set(worst)]].tolist()]
+    best = best[~np.isin(best, worst)]
+    return matches.image_ids[worst].tolist(), matches.image_ids[best].tolist()
 
 
 def side_by_side(
