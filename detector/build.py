@@ -79,6 +79,7 @@ def build_task(config: dict, class_names: list[str]) -> Task:
         schedule=instantiate(config["schedule"], _partial_=True),
         backbone_lr_factor=config["backbone_lr_factor"],
         metric_backend=config["metric_backend"],
+        max_detections=config.get("max_detections", 100),
         nms_threshold=config["nms_threshold"],
         seed=config["seed"],
         run={"config": config, "class_names": class_names},

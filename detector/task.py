@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from detector.data.dataset import DetectionDataset
 from detector.decoders.dense import Dense
 from detector.evaluation.coco_map import NAMES, CocoMAP, check_backend
 from detector.evaluation.matches import Matches
@@ -35,7 +36,7 @@ class Task(lightning.LightningModule):
         optimizer: takes parameter groups; its `lr` is that of everything but the backbone.
         schedule: takes the optimizer and `total_steps`.
         backbone_lr_factor: the backbone's rate is this times `lr`.
-        metric_backend: see `CocoMAP`.
+        metric_backend, max_detections: see `CocoMAP`.
         nms_threshold: of the reference, the dense head with non-maximum suppression.
         seed: of what is random in the model itself (dropout).
         run: plain values that go into the checkpoint, so that it can be rebuilt.
@@ -43,14 +44,16 @@ class Task(lightning.LightningModule):
 
     def __init__(
         self, detector: Detector, *, set_loss: SetLoss, dense_loss: DenseLoss, optimizer: partial,
-        schedule: Callable, backbone_lr_factor: float, metric_backend: str, nms_threshold: float, seed: int, run: dict,
+        schedule: Callable, backbone_lr_factor: float, metric_backend: str, max_detections: int,
+        nms_threshold: float, seed: int, run: dict,
     ):
         super().__init__()
         check_backend(metric_backend)
         self.detector = detector.to(memory_format=torch.channels_last)
         self.set_loss, self.dense_loss = set_loss, dense_loss
         self.make_optimizer, self.make_schedule = optimizer, schedule
-        self.backbone_lr_factor, self.metric_backend = backbone_lr_factor, metric_backend
+        self.backbone_lr_factor = backbone_lr_factor
+        self.metric_backend, self.max_detections = metric_backend, max_detections
         self.reference = Dense(nms_threshold=nms_threshold)
         self.seed, self.run = seed, run
         self._seconds_before, self._started = 0.0, time.monotonic()
@@ -61,6 +64,10 @@ class Task(lightning.LightningModule):
         """Of the same."""
         self.skipped: set[str] = set()
         """Why samples could not be used, each reason once."""
+
+    def metric_of(self, dataset: DetectionDataset) -> CocoMAP:
+        """An empty metric on some images."""
+        return CocoMAP(dataset, backend=self.metric_backend, max_detections=self.max_detections)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted terms of a batch, in float32."""
@@ -95,7 +102,7 @@ class Task(lightning.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         if "val" not in self.metrics:
-            self.metrics["val"] = CocoMAP(self.trainer.datamodule.val, backend=self.metric_backend)
+            self.metrics["val"] = self.metric_of(self.trainer.datamodule.val)
             if not self.metrics["val"].objects:
                 log.warning("the validation split holds no objects: no mAP can be measured on it, it is logged as 0")
         self.metrics["val"].reset()
@@ -121,7 +128,7 @@ class Task(lightning.LightningModule):
     def on_test_epoch_start(self) -> None:
         dataset = self.trainer.test_dataloaders.dataset
         for row in ("decoder", "dense_nms"):
-            self.metrics[row] = CocoMAP(dataset, backend=self.metric_backend)
+            self.metrics[row] = self.metric_of(dataset)
 
     def test_step(self, loaded: tuple[Batch, list[str]], index: int) -> None:
         batch, reasons = loaded

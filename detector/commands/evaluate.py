@@ -33,6 +33,7 @@ def evaluate(config: DictConfig) -> float:
     settings["data"]["canvas"] = run["data"]["canvas"]
     task = load_task(checkpoint)
     task.metric_backend = config.metric_backend
+    task.max_detections = config.max_detections or task.max_detections
     if config.nms_threshold:
         set_nms(task, config.nms_threshold)
     data = build_datamodule(settings, class_names=checkpoint["run"]["class_names"])

@@ -46,10 +46,10 @@ def choose_on_val(task: Task, dataset: DetectionDataset, loader, *, nms: bool) -
     non-maximum suppression, wherever it is used, gets the threshold of `NMS_THRESHOLDS` with the best AP. Without
     validation objects nothing is chosen.
     """
-    written = CocoMAP(dataset, backend=task.metric_backend)
+    written = task.metric_of(dataset)
     if not written.objects:
         return
-    thinned = {t: CocoMAP(dataset, backend=task.metric_backend) for t in (NMS_THRESHOLDS if nms else ())}
+    thinned = {t: task.metric_of(dataset) for t in (NMS_THRESHOLDS if nms else ())}
     detector = task.detector.eval()
     for batch, _ in loader:
         if len(batch):

@@ -34,10 +34,13 @@ class CocoMAP:
     Args:
         dataset: holds the truth.
         backend: `pycocotools`, the reference, or `faster_coco_eval`, the same numbers sooner.
+        max_detections: the best so many of an image and class count, but for AR1 and AR10. COCO's 100 is too few for
+            pictures with more objects of a class than that.
     """
 
-    def __init__(self, dataset: DetectionDataset, *, backend: str = "pycocotools"):
+    def __init__(self, dataset: DetectionDataset, *, backend: str = "pycocotools", max_detections: int = 100):
         check_backend(backend)
+        self.max_detections = max_detections
         self.class_names, self.category_ids, self.backend = dataset.class_names, dataset.category_ids, backend
         self.truth = _truth(dataset.records, dataset.class_names, dataset.category_ids)
         self.objects = sum(not a["iscrowd"] and a["area"] < BEYOND_EVERY_AREA for a in self.truth["annotations"])
@@ -97,6 +100,7 @@ class CocoMAP:
             }
             curves[name] = at[0].tolist()
         stats = [float(value) if value >= 0 else float("nan") for value in evaluation.stats[:12]]
+        stats[0] = _mean(precision[:, :, :, 0, -1])  # pycocotools knows it for 100 detections alone
         return {**dict(zip(NAMES, stats)), "per_class": per_class, "precision": curves}
 
     def detections(self, image_id: int) -> Detections:
@@ -130,6 +134,7 @@ class CocoMAP:
             found.createIndex()
         evaluation = COCOeval(truth, found, iouType="bbox")
         evaluation.params.imgIds = seen
+        evaluation.params.maxDets = [1, 10, self.max_detections]
         self._order = sorted(self.category_ids)
         evaluation.params.catIds = self._order
         return evaluation

@@ -14,14 +14,12 @@ from detector.evaluation.coco_map import BEYOND_EVERY_AREA, CocoMAP
 from detector.evaluation.greedy import match
 
 RECALLS = np.linspace(0, 1, 101)
-MOST = 100
-"""Detections of an image and class that COCO looks at."""
 OF_OBJECTS = ("object_images", "object_labels", "object_boxes", "object_areas", "overlap")
 
 
 @dataclass
 class Matches:
-    """COCO's matches of detections and objects, over all sizes, with 100 detections an image and class at most.
+    """COCO's matches of detections and objects, over all sizes, with as many detections an image and class as the metric looks at.
 
     Letters in shapes: D detections, T IoU thresholds (.50, .55, … .95), G counted objects, I images, C classes. Boxes
     are `xyxy` in pixels of the original image.
@@ -62,7 +60,7 @@ class Matches:
         rows = rows if steps is None else rows[rows[:, 7] < steps]
         images = np.searchsorted(image_ids, rows[:, 0])
         labels = np.array([label_of[number] for number in rows[:, 6].astype(int)], dtype=np.int64)
-        best = _first_of_each(images * classes + labels, rows[:, 5], MOST)
+        best = _first_of_each(images * classes + labels, rows[:, 5], metric.max_detections)
         rows, images, labels = rows[best], images[best], labels[best]
         truth = [one for one in metric.truth["annotations"] if one["image_id"] in metric.rows]
         object_images = np.searchsorted(image_ids, np.array([one["image_id"] for one in truth], dtype=np.int64))

@@ -8,6 +8,7 @@ import torch
 from detector.data.dataset import DetectionDataset, Record
 from detector.errors import InputError
 from detector.evaluation.coco_map import NAMES, CocoMAP, table
+from detector.evaluation.matches import Matches
 from detector.types import Detections
 
 
@@ -146,3 +147,18 @@ def test_results_are_coco_results():
 def test_unknown_backend():
     with pytest.raises(InputError, match="pycocotools, faster_coco_eval"):
         CocoMAP(Truth([]), backend="coco")
+
+
+@BOTH
+def test_more_detections_than_coco_looks_at(backend):
+    """150 objects of a class in one image, all found: 100 detections reach a recall of 2 / 3."""
+    low = np.stack(np.meshgrid(np.arange(15.0), np.arange(10.0)), -1).reshape(-1, 2) * 20
+    boxes = np.concatenate([low, low + 15], 1)
+    metrics = {}
+    for most in (100, 200):
+        metric = CocoMAP(Truth([record(1, boxes, [0] * 150)]), backend=backend, max_detections=most)
+        metric.update([1], [found(boxes, np.linspace(0.9, 0.5, 150), [0] * 150)])
+        metrics[most] = metric.compute()
+        assert Matches.of(metric).average_precision().mean() == pytest.approx(metrics[most]["AP"])
+    assert metrics[100]["AP"] == metrics[100]["AP50"] == pytest.approx(67 / 101)
+    assert metrics[200]["AP"] == metrics[200]["AP50"] == metrics[200]["AR100"] == pytest.approx(1.0)
