@@ -12,46 +12,100 @@ from detector.types import Detections
 
 # Okabe and Ito (2008): distinct to colour-blind readers too
 COLOURS = ["#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#FFFFFF"]
+# early to late: from light yellow to dark blue, which they tell apart too
+EARLY, LATE = np.array([255, 234, 70]), np.array([30, 90, 200])
 
 
-def draw(image: UInt8[np.ndarray, "H W 3"], detections: Detections, *, longer_side: int = 640) -> Image.Image:
-    """The picture with its detections: a colour a class; on each box the step that wrote it, its class and score.
+def draw(
+    image: UInt8[np.ndarray, "H W 3"], detections: Detections, *, by: str = "step", longer_side: int = 640
+) -> Image.Image:
+    """The picture with its detections; on each box the step that wrote it, its class and score.
 
     Args:
         detections: boxes in the picture's pixels; `names` are shown where given, else labels.
+        by: what has a colour: `step`, from yellow, written first, to blue, written last; or `class`.
         longer_side: a smaller picture is enlarged to it, so that the writing can be read.
     """
-    labels = [
+    texts = [
         f"{step + 1} {detections.names[i] if detections.names else label} {score:.2f}"
         for i, (step, label, score) in enumerate(
             zip(detections.steps.tolist(), detections.labels.tolist(), detections.scores.tolist())
         )
     ]
-    return draw_boxes(image, detections.boxes.tolist(), detections.labels.tolist(), labels, longer_side=longer_side)
+    colours = step_colours(detections.steps.tolist()) if by == "step" else class_colours(detections.labels.tolist())
+    return draw_boxes(image, detections.boxes.tolist(), colours, texts, longer_side=longer_side)
+
+
+def step_colours(steps: Sequence[int]) -> list[str]:
+    """A colour for each step, by its rank among them."""
+    rank = np.argsort(np.argsort(steps, kind="stable"))
+    shares = rank / max(1, len(steps) - 1)
+    return ["#{:02X}{:02X}{:02X}".format(*np.round(EARLY + share * (LATE - EARLY)).astype(int)) for share in shares]
+
+
+def class_colours(labels: Sequence[int]) -> list[str]:
+    """A colour for each label; after eight they start again."""
+    return [COLOURS[label % len(COLOURS)] for label in labels]
 
 
 def draw_boxes(
-    image: UInt8[np.ndarray, "H W 3"], boxes: Sequence[Sequence[float]], colours: Sequence[int],
-    texts: Sequence[str], *, longer_side: int,
+    image: UInt8[np.ndarray, "H W 3"], boxes: Sequence[Sequence[float]], colours: Sequence[str], texts: Sequence[str],
+    *, longer_side: int,
 ) -> Image.Image:
-    """The picture with boxes (`xyxy` in its pixels), each in a colour by number, with a text at its corner."""
+    """The picture with boxes (`xyxy` in its pixels), each in its colour, with a text at its edge.
+
+    A text goes where it covers no earlier one, if there is such a place at its box.
+    """
     scale = max(1.0, longer_side / max(image.shape[:2]))
     picture = Image.fromarray(image)
     picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BICUBIC)
     canvas = ImageDraw.Draw(picture)
     size = max(10, round(max(picture.size) / 60))
     font = ImageFont.load_default(size=size)
-    for box, colour, text in zip(boxes, colours, texts):
-        colour = COLOURS[colour % len(COLOURS)]
+    for box, colour in zip(boxes, colours):
         x1, y1, x2, y2 = (value * scale for value in box)
         canvas.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=colour, width=max(2, size // 7))
+    written: list[tuple[float, float, float, float]] = []
+    for box, colour, text in zip(boxes, colours, texts):
         if not text:
             continue
-        left, top, right, bottom = canvas.textbbox((x1 + 2, y1 + 1), text, font=font)
-        shift_x = min(0.0, picture.width - right - 1)
-        canvas.rectangle((left + shift_x - 2, top - 1, right + shift_x + 1, bottom + 1), fill=colour)
-        canvas.text((x1 + 2 + shift_x, y1 + 1), text, fill="black", font=font)
+        left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
+        place = _place([value * scale for value in box], (right - left + 4, bottom - top + 4), picture.size, written)
+        written.append(place)
+        canvas.rectangle(place, fill=colour)
+        red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+        dark = 0.299 * red + 0.587 * green + 0.114 * blue < 128
+        canvas.text((place[0] + 2 - left, place[1] + 2 - top), text, fill="white" if dark else "black", font=font)
     return picture
+
+
+def _place(
+    box: Sequence[float], size: tuple[float, float], picture: tuple[int, int],
+    written: Sequence[tuple[float, float, float, float]],
+) -> tuple[float, float, float, float]:
+    """Where a text of a size goes: inside or outside a corner of its box, where it covers least of what is written."""
+    (x1, y1, x2, y2), (width, height) = box, size
+    best, least = (0.0, 0.0, width, height), float("inf")
+    for y in (y1, y1 - height, y2 - height, y2):
+        for x in (x1, x2 - width):
+            x, y = min(max(x, 0.0), picture[0] - width), min(max(y, 0.0), picture[1] - height)
+            place = (x, y, x + width, y + height)
+            covered = sum(
+                max(0.0, min(place[2], other[2]) - max(x, other[0])) * max(0.0, min(place[3], other[3]) - max(y, other[1]))
+                for other in written
+            )
+            if covered < least:
+                best, least = place, covered
+    return best
+
+
+def side_by_side(
+    image: UInt8[np.ndarray, "H W 3"], boxes: Sequence[Sequence[float]], labels: Sequence[int], names: Sequence[str],
+    detections: Detections,
+) -> Image.Image:
+    """The truth on the left, detections on the right."""
+    truth = draw_boxes(image, boxes, class_colours(labels), [names[label] for label in labels], longer_side=480)
+    return sheet([truth, draw(image, detections, by="class", longer_side=480)], columns=2)
 
 
 def sheet(pictures: Sequence[Image.Image], columns: int) -> Image.Image:

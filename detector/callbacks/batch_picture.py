@@ -7,7 +7,7 @@ from pathlib import Path
 import lightning
 from lightning.pytorch.utilities import rank_zero_only
 
-from detector.drawing import draw_boxes, sheet
+from detector.drawing import class_colours, draw_boxes, sheet
 from detector.types import Batch
 
 
@@ -36,6 +36,7 @@ class BatchPicture(lightning.Callback):
             boxes = (target.boxes.cpu() * target.boxes.new_tensor([width, height, width, height]).cpu()).tolist()
             labels = target.labels.tolist()
             texts = [names[label] for label in labels]
-            pictures.append(draw_boxes(image.permute(1, 2, 0).numpy(), boxes, labels, texts, longer_side=480))
+            canvas = image.permute(1, 2, 0).numpy()
+            pictures.append(draw_boxes(canvas, boxes, class_colours(labels), texts, longer_side=480))
         self.folder.mkdir(parents=True, exist_ok=True)
         sheet(pictures, columns=4).save(self.folder / "first_batch.png")

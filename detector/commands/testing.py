@@ -15,6 +15,7 @@ from PIL import Image
 from detector.build import thresholds_of
 from detector.data.dataset import DetectionDataset
 from detector.decoders.dense import Dense
+from detector.drawing import side_by_side
 from detector.errors import InputError
 from detector.evaluation.analysis import analyse, write_tables
 from detector.evaluation.calibration import calibration, calibration_error
@@ -22,7 +23,7 @@ from detector.evaluation.coco_map import CocoMAP, table
 from detector.evaluation.crowding import duplicates
 from detector.evaluation.matches import Matches
 from detector.evaluation.record import rounded
-from detector.evaluation.report import side_by_side, worst_and_best, write_report
+from detector.evaluation.report import worst_and_best, write_report
 from detector.evaluation.thresholds import best_thresholds
 from detector.postprocess import write_out
 from detector.task import Task

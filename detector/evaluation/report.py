@@ -11,13 +11,11 @@ from pathlib import Path
 
 import jinja2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from PIL import Image
 
-from detector.drawing import draw, draw_boxes, sheet
 from detector.evaluation.coco_map import MEANINGS, NAMES
 from detector.evaluation.matches import Matches
-from detector.types import Detections
 
 
 def image_f1(matches: Matches, thresholds: Float[np.ndarray, "C"]) -> Float[np.ndarray, "I"]:
@@ -39,15 +37,6 @@ def worst_and_best(matches: Matches, thresholds: Float[np.ndarray, "C"], count: 
     best = known[np.lexsort((-objects[known], -f1[known]))][:count]
     best = best[~np.isin(best, worst)]
     return matches.image_ids[worst].tolist(), matches.image_ids[best].tolist()
-
-
-def side_by_side(
-    image: UInt8[np.ndarray, "H W 3"], boxes: Sequence[Sequence[float]], labels: Sequence[int], names: Sequence[str],
-    detections: Detections,
-) -> Image.Image:
-    """The truth on the left, detections on the right."""
-    truth = draw_boxes(image, boxes, labels, [names[label] for label in labels], longer_side=480)
-    return sheet([truth, draw(image, detections, longer_side=480)], columns=2)
 
 
 def write_report(

@@ -10,9 +10,10 @@ from PIL import Image
 from test_coco_map import found, random_scene, record
 from test_matches import metric_of
 
+from detector.drawing import side_by_side
 from detector.evaluation.analysis import analyse, write_tables
 from detector.evaluation.matches import Matches
-from detector.evaluation.report import image_f1, side_by_side, worst_and_best, write_report
+from detector.evaluation.report import image_f1, worst_and_best, write_report
 
 HALF = np.array([0.5, 0.5])
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
