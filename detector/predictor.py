@@ -15,7 +15,7 @@ from detector.data.dataset import read_image
 from detector.data.transform import Transform
 from detector.model import Detector
 from detector.postprocess import write_out
-from detector.types import Detections
+from detector.types import Detections, Output
 
 Picture = str | Path | Image.Image | UInt8[np.ndarray, "H W 3"]
 
@@ -60,16 +60,20 @@ class Predictor:
         pictures = [_array(image) for image in images]
         if not pictures:
             return []
-        nothing = np.zeros((0, 4)), np.zeros(0, dtype=np.int64)
-        canvases = torch.stack([self.resize(picture, *nothing, seed=0)[0] for picture in pictures])
-        output = self.detector(canvases.to(next(self.detector.parameters()).device))
         found = []
-        for detections in write_out(output.passes[-1], [picture.shape[:2] for picture in pictures]):
+        for detections in write_out(self.output(pictures).passes[-1], [picture.shape[:2] for picture in pictures]):
             detections = detections.cpu()
             lowest = self.thresholds[detections.labels] if threshold is None else threshold
             detections.names = [self.class_names[label] for label in detections.labels.tolist()]
             found.append(detections[detections.scores >= lowest])
         return found
+
+    @torch.inference_mode()
+    def output(self, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Output:
+        """All that the detector computes for RGB pictures of any size."""
+        nothing = np.zeros((0, 4)), np.zeros(0, dtype=np.int64)
+        canvases = torch.stack([self.resize(picture, *nothing, seed=0)[0] for picture in pictures])
+        return self.detector(canvases.to(next(self.detector.parameters()).device))
 
 
 def load(checkpoint: str | Path, device: str = "cpu") -> Predictor:

@@ -56,6 +56,10 @@ class Predictions:
     """Of a decoder that ends by itself: the logit that nothing is left to write at this step."""
     regions: Float[Tensor, "Q 4"] | None = None
     """Of a decoder with slots that answer only for objects centred in a part of the canvas: that part, `xyxy`."""
+    looked: Float[Tensor, "B Q P 2"] | None = None
+    """The places (x, y) that each step read, a square grid row by row, normalised to the canvas."""
+    attention: Float[Tensor, "B Q L"] | None = None
+    """Of a decoder that looks everywhere: how much each step did so at each location; they sum to 1."""
     losses: dict[str, Float[Tensor, ""]] = field(default_factory=dict)
     """What the decoder asks of itself while it is trained, beyond what the set loss does."""
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 from hydra import compose, initialize_config_dir
 from PIL import Image
@@ -32,6 +33,16 @@ def write_image(file: Path, size: tuple[int, int], seed: int = 0) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     Image.fromarray(pixels).save(file)
+
+
+def write_video(file: Path, count: int = 10) -> None:
+    """A bright square that moves to the right, 4 pixels a frame, 5 frames a second."""
+    writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*"MJPG"), 5.0, (96, 64))
+    for number in range(count):
+        frame = np.full((64, 96, 3), 40, np.uint8)
+        frame[20:40, 4 * number + 5 : 4 * number + 25] = 255
+        writer.write(frame)
+    writer.release()
 
 
 def object_xml(name: str, box: tuple, difficult: int = 0, extra: str = "") -> str:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
-from scenes import ROOT, SCENE, data_of, data_overrides, write_voc
+from scenes import ROOT, SCENE, data_of, data_overrides, write_video, write_voc
 
 from detector.build import read_checkpoint
 
@@ -109,7 +109,7 @@ def test_predict_draws_pictures_and_skips_what_is_none(trained, tmp_path, capsys
     folder = tmp_path / "data/JPEGImages"
     (folder / "broken.jpg").write_bytes(b"no picture")
     command(
-        "predict", f"checkpoint={trained}/checkpoints/best.ckpt", f"source={folder}", "threshold=0.0",
+        "predict", f"checkpoint={trained}/checkpoints/best.ckpt", f"source={folder}", "threshold=0.0", "animation=gif",
         f"output_dir={tmp_path}/found", f"hydra.run.dir={tmp_path}/hydra",
     )
     said = capsys.readouterr()
@@ -118,8 +118,27 @@ def test_predict_draws_pictures_and_skips_what_is_none(trained, tmp_path, capsys
     assert [len(f["detections"]) for f in found] == [20] * 4
     assert set(found[0]["detections"][0]) == {"box", "score", "class", "step"}
     assert sorted(p.name for p in (tmp_path / "found").glob("*.png")) == [f"{stem}.png" for stem in SCENE]
+    with Image.open(tmp_path / "found/sheet_1.jpg") as page:
+        assert page.width > 3 * 320
+    with Image.open(tmp_path / "found/a.gif") as animation:
+        assert animation.n_frames == 1 + 20
     for (width, height), one in zip([size for size, _ in SCENE.values()], found):
         assert all(0 <= d["box"][0] <= d["box"][2] <= width and d["box"][3] <= height for d in one["detections"])
+
+
+def test_predict_on_a_video(trained, tmp_path, capsys, caplog):
+    write_video(tmp_path / "film.avi", count=5)
+    (tmp_path / "none.mp4").write_bytes(b"no video")
+    command(
+        "predict", f"checkpoint={trained}/checkpoints/best.ckpt", f"source={tmp_path}/*.*", "threshold=0.0",
+        "batch_size=2", f"output_dir={tmp_path}/found", f"hydra.run.dir={tmp_path}/hydra",
+    )
+    said = capsys.readouterr()
+    assert "film.avi: 5 frames" in said.out and "0 pictures and 1 videos, 1 unreadable skipped" in said.out
+    assert "none.mp4 is no video" in said.err + said.out + caplog.text
+    (found,) = json.loads((tmp_path / "found/predictions.json").read_text())
+    assert [len(frame) for frame in found["frames"]] == [20] * 5 and found["fps"] > 0
+    assert (tmp_path / "found/film.mp4").stat().st_size > 1000
 
 
 def test_load_and_predict_from_python(trained, tmp_path):
@@ -213,7 +232,7 @@ def test_what_a_person_can_mend_is_one_sentence(arguments, sentence, tmp_path, c
 @pytest.mark.parametrize("tool, arguments, sentence", [
     ("eval", [], "checkpoint"),
     ("eval", ["checkpoint=nothing.ckpt"], "no checkpoint nothing.ckpt"),
-    ("predict", ["checkpoint=nothing.ckpt", "source=nowhere"], "no pictures at 'nowhere'"),
+    ("predict", ["checkpoint=nothing.ckpt", "source=nowhere"], "no pictures or videos at 'nowhere'"),
     ("compare", ["runs=nowhere"], "no finished runs (record.json) under 'nowhere'"),
 ])
 def test_eval_and_predict_complain_too(tool, arguments, sentence, tmp_path, capsys):

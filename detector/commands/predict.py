@@ -1,4 +1,4 @@
-"""Drawing what a detector finds in pictures."""
+"""Drawing what a detector finds in pictures and videos."""
 
 from __future__ import annotations
 
@@ -9,52 +9,94 @@ from pathlib import Path
 
 import torch
 from omegaconf import DictConfig
+from PIL import Image
 from rich.progress import track
 
+from detector.animation import frames, save_gif, save_mp4
 from detector.data.dataset import IMAGE_ENDINGS, read_image
-from detector.drawing import draw
+from detector.drawing import draw, sheet
 from detector.errors import InputError
-from detector.predictor import load
+from detector.predictor import Predictor, load
+from detector.types import Detections
+from detector.video import ENDINGS, detect_in_video
 
 log = logging.getLogger(__name__)
+ANIMATIONS = {"gif": save_gif, "mp4": save_mp4}
+THUMBNAIL, COLUMNS, ON_A_SHEET = 320, 5, 60
 
 
 def predict(config: DictConfig) -> None:
-    """Draw what is found in pictures and write it as JSON."""
+    """Draw what is found in pictures and videos and write it as JSON."""
     if config.threads:
         torch.set_num_threads(config.threads)
-    files = _pictures(config.source)
+    if config.animation not in (None, *ANIMATIONS):
+        raise InputError(f"animation is {config.animation!r}; there are {', '.join(ANIMATIONS)}, or null for none")
+    files = _sources(config.source)
     predictor = load(config.checkpoint, device=config.device)
     folder = Path(config.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    found, unreadable = [], 0
-    for file in track(files, description="predicting"):
+    videos = [file for file in files if file.suffix.lower() in ENDINGS]
+    found, thumbnails, unreadable = [], [], 0
+    for file in track([file for file in files if file not in videos], description="predicting"):
         try:
-            detections = predictor.predict(file, threshold=config.threshold)
+            picture, detections = _draw(file, predictor, folder, config)
         except InputError as error:
             log.warning("%s; skipped", error)
             unreadable += 1
             continue
-        draw(read_image(file), detections).save(folder / f"{file.stem}.png")
-        found.append({
-            "file": str(file),
-            "detections": [
-                {"box": [round(v, 2) for v in box], "score": round(score, 4), "class": name, "step": step + 1}
-                for box, score, name, step in zip(
-                    detections.boxes.tolist(), detections.scores.tolist(), detections.names, detections.steps.tolist()
-                )
-            ],
-        })
+        found.append({"file": str(file), "detections": _rows(detections)})
+        picture.thumbnail((THUMBNAIL, THUMBNAIL))
+        thumbnails.append(picture)
+        (folder / "predictions.json").write_text(json.dumps(found, indent=1))
+    for number in range(0, len(thumbnails) if len(thumbnails) > 1 else 0, ON_A_SHEET):
+        sheet(thumbnails[number : number + ON_A_SHEET], COLUMNS).save(folder / f"sheet_{number // ON_A_SHEET + 1}.jpg")
+    for file in videos:
+        try:
+            of_frames, fps, broken = detect_in_video(
+                file, folder / f"{file.stem}.mp4", predictor, threshold=config.threshold, batch_size=config.batch_size
+            )
+        except InputError as error:
+            log.warning("%s; skipped", error)
+            unreadable += 1
+            continue
+        if broken:
+            log.warning(broken)
+        print(f"{file.name}: {len(of_frames)} frames, {fps:.1f} a second")
+        found.append({"file": str(file), "fps": round(fps, 2), "frames": [_rows(one) for one in of_frames]})
     (folder / "predictions.json").write_text(json.dumps(found, indent=1))
     skipped = f", {unreadable} unreadable skipped" if unreadable else ""
-    print(f"{len(found)} pictures{skipped}; drawn pictures and predictions.json are in {folder}")
+    many = f"{len(thumbnails)} pictures" + (f" and {len(found) - len(thumbnails)} videos" if videos else "")
+    print(f"{many}{skipped}; what was drawn and predictions.json are in {folder}")
 
 
-def _pictures(source: str) -> list[Path]:
+def _draw(file: Path, predictor: Predictor, folder: Path, config: DictConfig) -> tuple[Image.Image, Detections]:
+    image = read_image(file)
+    detections = predictor.predict(image, threshold=config.threshold)
+    picture = draw(image, detections)
+    picture.save(folder / f"{file.stem}.png")
+    if config.animation:
+        lowest = predictor.thresholds if config.threshold is None else torch.full_like(predictor.thresholds, config.threshold)
+        steps = frames(image, predictor.output([image]), class_names=predictor.class_names, thresholds=lowest)
+        ANIMATIONS[config.animation](steps, folder / f"{file.stem}.{config.animation}")
+    return picture, detections
+
+
+def _rows(detections: Detections) -> list[dict]:
+    return [
+        {"box": [round(v, 2) for v in box], "score": round(score, 4), "class": name, "step": step + 1}
+        for box, score, name, step in zip(
+            detections.boxes.tolist(), detections.scores.tolist(), detections.names, detections.steps.tolist()
+        )
+    ]
+
+
+def _sources(source: str) -> list[Path]:
     if Path(source).is_dir():
-        files = sorted(p for p in Path(source).iterdir() if p.suffix.lower() in IMAGE_ENDINGS)
+        files = sorted(p for p in Path(source).iterdir() if p.suffix.lower() in (*IMAGE_ENDINGS, *ENDINGS))
     else:
         files = [Path(name) for name in sorted(glob(source, recursive=True))]
     if not files:
-        raise InputError(f"no pictures at {source!r}; give a picture, a folder that holds some, or a pattern in quotes")
+        raise InputError(
+            f"no pictures or videos at {source!r}; give one, a folder that holds some, or a pattern in quotes"
+        )
     return files

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchvision.ops import box_convert, box_iou
 
 from detector.decoders.reading import Reading, Writing
+from detector.decoders.sampling import places_in_boxes
 from detector.errors import InputError
 from detector.types import Predictions, Scene, Target
 
@@ -123,7 +124,9 @@ class ListPass(nn.Module):
         notes = covered_before(proposals) if self.coverage else None
         read = self.reading(scene, proposals, notes=notes, state=state)
         state = self.norm(read + self.memory(read))
-        return self.writing(state, proposals), state.repeat_interleave(self.writing.writes, 1)
+        written = self.writing(state, proposals)
+        written.looked = places_in_boxes(proposals.boxes, self.reading.points).repeat_interleave(self.writing.writes, 1)
+        return written, state.repeat_interleave(self.writing.writes, 1)
 
 
 def covered_before(proposals: Predictions) -> Float[Tensor, "B Q 4"]:

@@ -80,7 +80,7 @@ class LSTMAttention(nn.Module):
         rows = torch.arange(images, device=score.device)
         hidden, cell = (state.expand(images, -1) for state in self.start)
         box, classes = score.new_zeros(images, 4), score.new_zeros(images, self.num_classes)
-        passes, stops, choices, answers, written = [], [], [], [], []
+        passes, stops, choices, answers, written, attended = [], [], [], [], [], []
         for _ in range(steps):
             content = torch.einsum("bh,blh->bl", self.query(hidden), keys)
             choice = (content + self.weights[0] * score - self.weights[1] * covered).float()
@@ -89,7 +89,8 @@ class LSTMAttention(nn.Module):
                 right = torch.stack([(m & ~d.unsqueeze(1)).any(0) for m, d in zip(middles, done)])
                 choices.append(choice), answers.append(right)
             index = choose(choice.detach(), right, self.explore)
-            context = torch.einsum("bl,blh->bh", choice.softmax(-1).to(values.dtype), values)
+            attention = choice.softmax(-1)
+            context = torch.einsum("bl,blh->bh", attention.to(values.dtype), values)
             previous = self.previous(torch.cat([box, classes], 1))
             read = self.context(context) + self.focus(values[rows, index]) + previous
             read = self.dropout(self.read_norm(read).relu())
@@ -104,7 +105,7 @@ class LSTMAttention(nn.Module):
             going = going & (stop.sigmoid() < self.stop_above)
             if not (led or going.any()):
                 break
-            passes.append(one), stops.append(stop), written.append(going)
+            passes.append(one), stops.append(stop), written.append(going), attended.append(attention.detach())
             box, classes = one.boxes[:, 0].detach(), one.logits[:, 0].detach().sigmoid()
             if led:
                 box = self._remember(index, middles, done, targets, box)
@@ -113,7 +114,7 @@ class LSTMAttention(nn.Module):
             return [Predictions(scene.dense.logits[:, :0], scene.dense.boxes[:, :0], written=going[:, :0])]
         result = Predictions(
             torch.cat([one.logits for one in passes], 1), torch.cat([one.boxes for one in passes], 1),
-            stop=torch.cat(stops, 1), written=None if led else torch.cat(written, 1),
+            stop=torch.cat(stops, 1), written=None if led else torch.cat(written, 1), attention=torch.stack(attended, 1),
         )
         if led:
             loss = choice_loss(torch.stack(choices, 1), torch.stack(answers, 1))

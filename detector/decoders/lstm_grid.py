@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torchvision.ops import box_convert, box_iou
 
 from detector.decoders.reading import Reading, Writing
+from detector.decoders.sampling import places_in_boxes
 from detector.errors import InputError
 from detector.types import Predictions, Scene, Target
 
@@ -69,6 +70,7 @@ class LSTMGrid(nn.Module):
         start = area.gather(torch.arange(len(cells), device=cells.device).repeat_interleave(self.writes).expand(images, -1))
         first = self.writing(state, start)
         last = self.rewriting(self.rezoom(scene, first.detach(), state=state), first.detach())
+        last.looked = places_in_boxes(start.boxes, self.reading.points)
         if self.cells == "stitch":
             first.regions = last.regions = _centred_in(cells, columns).repeat_interleave(self.writes, 0)
             if not self.training:

@@ -29,13 +29,7 @@ def sample_under_boxes(
     Returns:
         F = levels · points² · D values a box.
     """
-    offsets = (torch.arange(points, device=boxes.device) + 0.5) / points
-    low, high = boxes.detach().split(2, -1)
-    x = low[..., :1] + (high - low)[..., :1] * offsets  # B Q points
-    y = low[..., 1:] + (high - low)[..., 1:] * offsets
-    grid = torch.stack([
-        x.unsqueeze(-2).expand(-1, -1, points, -1), y.unsqueeze(-1).expand(-1, -1, -1, points)
-    ], -1).flatten(2, 3)  # B Q points² 2, normalised to the canvas
+    grid = places_in_boxes(boxes.detach(), points)
     sampled = []
     for features, stride in zip(pyramid, strides):
         rows, columns = features.shape[-2:]
@@ -45,3 +39,14 @@ def sample_under_boxes(
         )  # B D Q points²
         sampled.append(values.permute(0, 2, 3, 1).flatten(2))
     return torch.cat(sampled, -1)
+
+
+def places_in_boxes(boxes: Float[Tensor, "B Q 4"], points: int) -> Float[Tensor, "B Q P 2"]:
+    """The centres (x, y) of the `points` × `points` cells of each box, row by row; P = points²."""
+    offsets = (torch.arange(points, device=boxes.device) + 0.5) / points
+    low, high = boxes.split(2, -1)
+    x = low[..., :1] + (high - low)[..., :1] * offsets  # B Q points
+    y = low[..., 1:] + (high - low)[..., 1:] * offsets
+    return torch.stack([
+        x.unsqueeze(-2).expand(-1, -1, points, -1), y.unsqueeze(-1).expand(-1, -1, -1, points)
+    ], -1).flatten(2, 3)
