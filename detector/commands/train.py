@@ -21,6 +21,7 @@ from detector.commands.testing import choose_on_val, test
 from detector.data.dataset import DetectionDataset
 from detector.drawing import draw
 from detector.errors import InputError
+from detector.evaluation import plots
 from detector.evaluation.cost import PeakMemory, multiply_adds
 from detector.evaluation.record import commit, machine, run_record
 from detector.predictor import Predictor
@@ -76,6 +77,8 @@ def train(config: DictConfig) -> float:
     best, last = callbacks["best"], callbacks["last"]
     log.info("trained %d epochs in %.1f minutes; checkpoints are in %s", trainer.current_epoch, task.train_seconds / 60,
              last.dirpath)
+    if trainer.is_global_zero:
+        plots.training(sorted(folder.glob("csv_*/metrics.csv")) + list(folder.glob("csv/metrics.csv")), folder / "training.png")
     if trainer.interrupted:
         raise InputError(f"interrupted; go on with checkpoint={last.best_model_path}")
     validated = task.metrics.get("val")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -129,6 +131,39 @@ def counting(rows: list[dict], file: Path) -> None:
     axes.set(ylabel="boxes less objects, an image", title="Counting")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
     finish(figure, axes, file)
+
+
+def training(files: Sequence[Path], file: Path) -> None:
+    """Losses and validation AP against epochs, from the `metrics.csv` of a run's starts, the earliest first.
+
+    Nothing is drawn where they hold no loss.
+    """
+    losses: dict[str, dict[int, float]] = {}
+    scores: dict[str, dict[int, float]] = {}
+    for one in files:
+        with one.open() as lines:
+            for row in csv.DictReader(lines):
+                for key, value in row.items():
+                    kind, _, name = key.partition("/")
+                    if value and kind == "train" and name != "loss":
+                        losses.setdefault(name, {})[int(row["epoch"]) + 1] = float(value)
+                    if value and key in ("val/AP", "val/AP50"):
+                        scores.setdefault(name, {})[int(row["epoch"]) + 1] = float(value)
+    if not losses:
+        return
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4))
+    for axes, curves in ((left, losses), (right, scores)):
+        for (name, points), style in zip(curves.items(), STYLES):
+            axes.plot(sorted(points), [points[epoch] for epoch in sorted(points)], marker=".", label=name, **style)
+        axes.set(xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        if curves:
+            axes.legend(fontsize="small")
+    left.set(title="Losses", yscale="log")
+    right.set(title="On validation images", ylim=(0, 1))
+    figure.savefig(file, dpi=110, bbox_inches="tight")
+    plt.close(figure)
 
 
 def finish(figure, axes, file: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from test_coco_map import found, random_scene, record
 from test_matches import metric_of
 
+from detector.evaluation import plots
 from detector.evaluation.calibration import calibration, calibration_error
 from detector.evaluation.confusion import confusion
 from detector.evaluation.counting import counting
@@ -171,3 +172,13 @@ def test_the_order_of_images_and_boxes_does_not_matter():
         for row, again in zip(analysis(one), analysis(other)):
             assert row == pytest.approx(again, nan_ok=True)
     assert np.array_equal(confusion(one, LOW), confusion(other, LOW))
+
+
+def test_training_curves(tmp_path):
+    (tmp_path / "1.csv").write_text("epoch,train/class,train/loss,val/AP\n0,2.0,9,\n0,,,0.25\n1,1.0,8,\n")
+    (tmp_path / "2.csv").write_text("epoch,train/class,train/loss,val/AP\n1,1.0,8,\n1,,,0.5\n")
+    plots.training([tmp_path / "1.csv", tmp_path / "2.csv"], tmp_path / "training.png")
+    assert (tmp_path / "training.png").stat().st_size > 5000
+    (tmp_path / "3.csv").write_text("epoch,step\n0,1\n")
+    plots.training([tmp_path / "3.csv"], tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()
