@@ -6,6 +6,7 @@ import re
 import runpy
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -339,3 +340,18 @@ def test_resuming_from_a_checkpoint(trained, tmp_path, capsys):
         capsys, "train", *TINY, *SHAPES, "decoder.hidden_size=16", f"checkpoint={last}", f"hydra.run.dir={tmp_path}/x"
     )
     assert "the checkpoint does not fit" in wrong
+
+
+@pytest.mark.parametrize("options, left", [
+    (["logger=wandb", "logger.wandb.offline=true"], "wandb/offline-run-*/run-*.wandb"), (["logger=mlflow"], "mlflow.db"),
+    (["logger=csv"], "csv/metrics.csv"),
+], ids=["wandb", "mlflow", "csv"])
+def test_loggers_without_a_network(options, left, tmp_path):
+    command("train", *TINY, *SHAPES, "pictures=0", *options, f"hydra.run.dir={tmp_path}")
+    (file,) = tmp_path.glob(left)
+    assert file.stat().st_size > 500 and (tmp_path / "csv/metrics.csv").exists()
+    assert not (tmp_path / "tensorboard").exists()
+    if left == "mlflow.db":
+        with sqlite3.connect(file) as database:
+            kept = dict(database.execute("select key, value from latest_metrics"))
+        assert {"train/class", "val/AP", "test/AP"} <= set(kept)
