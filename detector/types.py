@@ -11,9 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
+
+from detector.errors import InputError
 
 
 @dataclass
@@ -150,3 +153,22 @@ class Detections:
 
     def cpu(self) -> Detections:
         return Detections(self.boxes.cpu(), self.scores.cpu(), self.labels.cpu(), self.steps.cpu(), self.names)
+
+    def to_supervision(self):
+        """The same as `supervision.Detections`, to draw, track or count with that library; class names and steps are in
+        its `data`.
+
+        Raises:
+            InputError: it is not installed.
+        """
+        try:
+            import supervision
+        except ImportError as error:
+            raise InputError("supervision is not installed; pip install --editable '.[supervision]'") from error
+        data = {"step": self.steps.cpu().numpy()}
+        if self.names:
+            data["class_name"] = np.array(self.names)
+        return supervision.Detections(
+            xyxy=self.boxes.float().cpu().numpy(), confidence=self.scores.float().cpu().numpy(),
+            class_id=self.labels.cpu().numpy(), data=data,
+        )
