@@ -40,6 +40,9 @@ class ListReader(nn.Module):
         coverage: whether a step is told how much earlier proposals of its class cover its own: the largest IoU, the
             largest product of IoU and score, the logarithm of one more than the number of IoUs above 0.5, and its rank
             from 0 to 1.
+        feedback: whether a step is also told what the steps before it made of theirs: the largest product of its IoU with
+            an earlier proposal of its class and the score written for that one, and the logarithm of one more than the
+            sum of those products. For memories that go step by step.
         writes: boxes that the first pass writes for each proposal; later passes refine them all.
         denoising: in training, copies of every object that are read as further lists, boxes and labels noised: one
             copy is to be answered, the others are to be recognised as written (after DN-DETR, Li et al. 2022).
@@ -50,7 +53,7 @@ class ListReader(nn.Module):
     def __init__(
         self, *, width: int, strides: list[int], num_classes: int, memory: Callable[[], nn.Module], hidden_size: int,
         dropout: float, slots: int, passes: int, points: int, order: str = "score", coverage: bool = False,
-        writes: int = 1, denoising: int = 0, groups: int = 1,
+        feedback: bool = False, writes: int = 1, denoising: int = 0, groups: int = 1,
     ):
         super().__init__()
         if order not in ORDERS:
@@ -60,7 +63,7 @@ class ListReader(nn.Module):
         self.passes = nn.ModuleList(
             ListPass(
                 width=width, strides=strides, num_classes=num_classes, memory=memory(), hidden_size=hidden_size,
-                dropout=dropout, points=points, coverage=coverage, writes=1 if number else writes,
+                dropout=dropout, points=points, coverage=coverage, feedback=feedback, writes=1 if number else writes,
             )
             for number in range(passes)
         )
@@ -96,10 +99,13 @@ class ListPass(nn.Module):
 
     def __init__(
         self, *, width: int, strides: list[int], num_classes: int, memory: nn.Module, hidden_size: int, dropout: float,
-        points: int, coverage: bool = False, writes: int = 1,
+        points: int, coverage: bool = False, feedback: bool = False, writes: int = 1,
     ):
         super().__init__()
+        if feedback and not getattr(memory, "goes_step_by_step", False):
+            raise InputError("decoder.feedback needs a memory that goes step by step: lstm or gru, not bidirectional")
         self.coverage = coverage
+        self.feedback = nn.Linear(2, hidden_size) if feedback else None
         self.reading = Reading(
             width=width, strides=strides, num_classes=num_classes, hidden_size=hidden_size, dropout=dropout,
             points=points, notes=4 if coverage else 0,
@@ -123,22 +129,43 @@ class ListPass(nn.Module):
         """
         notes = covered_before(proposals) if self.coverage else None
         read = self.reading(scene, proposals, notes=notes, state=state)
-        state = self.norm(read + self.memory(read))
+        state = self._in_steps(read, proposals) if self.feedback else self.norm(read + self.memory(read))
         written = self.writing(state, proposals)
         written.looked = places_in_boxes(proposals.boxes, self.reading.points).repeat_interleave(self.writing.writes, 1)
         return written, state.repeat_interleave(self.writing.writes, 1)
+
+
+    def _in_steps(self, read: Float[Tensor, "B Q H"], proposals: Predictions) -> Float[Tensor, "B Q H"]:
+        """The states, each step being told what those before it have written."""
+        iou = _iou_with_earlier(proposals)
+        scores = torch.zeros_like(iou[:, 0])
+        states, memory = [], None
+        for step in range(read.shape[1]):
+            written = iou[:, step, : max(1, step)] * scores[:, : max(1, step)]  # before the first, nothing
+            seen = read[:, step] + self.feedback(torch.stack([written.amax(1), written.sum(1).log1p()], -1))
+            known, memory = self.memory.step(seen, memory)
+            states.append(self.norm(seen + known))
+            with torch.no_grad():
+                own = self.writing.scores(states[-1].unsqueeze(1), proposals.logits[:, step : step + 1])
+                scores[:, step] = own.amax((1, 2))
+        return torch.stack(states, 1)
 
 
 def covered_before(proposals: Predictions) -> Float[Tensor, "B Q 4"]:
     """What earlier proposals of its class cover of each: see `coverage` in `ListReader`."""
     scores, labels = proposals.logits.sigmoid().max(-1)
     count = labels.shape[1]
-    earlier = torch.ones(count, count, dtype=torch.bool, device=labels.device).tril(-1)
-    iou = torch.stack([box_iou(boxes, boxes) for boxes in proposals.boxes])
-    iou = iou * (earlier & (labels.unsqueeze(1) == labels.unsqueeze(2)))
+    iou = _iou_with_earlier(proposals)
     rank = torch.arange(count, device=labels.device).expand(len(labels), -1) / count
     surest = (iou * scores.unsqueeze(1)).amax(-1)
     return torch.stack([iou.amax(-1), surest, (iou > 0.5).sum(-1).float().log1p(), rank], -1)
+
+
+def _iou_with_earlier(proposals: Predictions) -> Float[Tensor, "B Q Q"]:
+    """Of each proposal (rows) with those before it (columns), where they are of one class; elsewhere 0."""
+    labels = proposals.logits.argmax(-1)
+    iou = torch.stack([box_iou(boxes, boxes) for boxes in proposals.boxes])
+    return (iou * (labels.unsqueeze(1) == labels.unsqueeze(2))).tril(-1)
 
 
 def noised(targets: list[Target], copies: int, num_classes: int) -> Predictions:

@@ -79,11 +79,17 @@ class Writing(nn.Module):
 
     def forward(self, state: Float[Tensor, "B Q H"], read: Predictions) -> Predictions:
         """Correct what was read; the boxes written for one proposal follow each other."""
-        classes = self.classes(state).float().unflatten(-1, (self.writes, -1))
         box = self.box(state).float().unflatten(-1, (self.writes, -1))
-        logits = read.logits.unsqueeze(2) + classes
+        logits = self._logits(state, read.logits)
         boxes = (reference(read).unsqueeze(2) + box).sigmoid()
         return Predictions(logits.flatten(1, 2), box_convert(boxes, "cxcywh", "xyxy").flatten(1, 2))
+
+    def scores(self, state: Float[Tensor, "B Q H"], logits: Float[Tensor, "B Q C"]) -> Float[Tensor, "B Q2 C"]:
+        """What scores are written where `logits` were read."""
+        return self._logits(state, logits).flatten(1, 2).sigmoid()
+
+    def _logits(self, state: Float[Tensor, "B Q H"], read: Float[Tensor, "B Q C"]) -> Float[Tensor, "B Q W C"]:
+        return read.unsqueeze(2) + self.classes(state).float().unflatten(-1, (self.writes, -1))
 
 
 def reference(predictions: Predictions) -> Float[Tensor, "B Q 4"]:

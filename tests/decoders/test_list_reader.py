@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -139,6 +141,44 @@ def test_what_earlier_proposals_cover_by_hand():
         [0.0, 0.0, 0.0, 0.0], [0.4, 0.4 * first, 0.0, 0.25], [0.0, 0.0, 0.0, 0.5], [1.0, first, 0.6931472, 0.75]  # ln 2
     ]])
     torch.testing.assert_close(covered_before(Predictions(logits, boxes)), expected)
+
+
+def test_feedback_starts_as_no_feedback():
+    """Going step by step changes nothing as long as what is fed back weighs nothing."""
+    given = proposals()
+    for kind, options in ((LSTM, {}), (LSTM, {"layers": 2}), (GRU, {})):
+        plain, told = outspoken(lstm(kind, **options)), outspoken(lstm(kind, feedback=True, **options))
+        told.load_state_dict(plain.state_dict(), strict=False)
+        for one_pass in told.passes:
+            torch.nn.init.zeros_(one_pass.feedback.weight), torch.nn.init.zeros_(one_pass.feedback.bias)
+        with torch.no_grad():
+            for ours, theirs in zip(plain(scene(given)), told(scene(given))):
+                torch.testing.assert_close(ours.logits, theirs.logits)
+                torch.testing.assert_close(ours.boxes, theirs.boxes)
+
+
+def test_what_is_fed_back_by_hand():
+    """The second proposal lies on the first by .4, the fourth on the first by 1 and the second by .4; the third is of
+    another class."""
+    boxes = torch.tensor([[[0.0, 0.0, 0.4, 0.4], [0.0, 0.0, 0.4, 0.16], [0.0, 0.0, 0.4, 0.4], [0.0, 0.0, 0.4, 0.4]]])
+    logits = torch.tensor([[[1.0, 0.0, 0.0], [0.5, 0.0, 0.0], [0.0, 1.0, 0.0], [0.3, 0.0, 0.0]]])
+    given = Predictions(logits, boxes)
+    decoder = outspoken(lstm(feedback=True, passes=1))
+    told = []
+    decoder.passes[0].feedback.register_forward_hook(lambda layer, seen, made: told.append(seen[0][0]))
+    with torch.no_grad():
+        (written,) = decoder(scene(given, pyramid(batch=1)))
+    scores = written.logits[0].sigmoid().amax(-1)
+    products = [[0.0], [0.4 * scores[0]], [0.0], [scores[0], 0.4 * scores[1]]]
+    expected = torch.tensor([[max(one), math.log1p(sum(one))] for one in products])
+    torch.testing.assert_close(torch.stack(told), expected)
+
+
+def test_feedback_knows_the_steps_before_alone():
+    assert same_steps(outspoken(lstm(feedback=True, passes=1)), *changed_at(4)) == [True] * 4 + [False] * 6
+    for kind, options in ((MLP, {}), (Transformer, {"heads": 2}), (LSTM, {"bidirectional": True})):
+        with pytest.raises(InputError, match="feedback needs a memory that goes step by step: lstm or gru"):
+            lstm(kind, feedback=True, **options)
 
 
 def test_several_boxes_for_a_proposal():
