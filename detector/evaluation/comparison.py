@@ -14,9 +14,9 @@ import matplotlib
 import numpy as np
 from jaxtyping import Float, Int
 
-from detector.drawing import COLOURS
 from detector.errors import InputError
 from detector.evaluation.matches import Matches
+from detector.evaluation.plots import STYLES, finish
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
@@ -169,11 +169,12 @@ def plot_epochs(rows: dict[str, list[Run]], file: Path) -> bool:
     if not curves:
         return False
     figure, axes = plt.subplots(figsize=(7, 4.5))
-    for (name, curve), style in zip(sorted(curves.items()), _styles()):
+    for (name, curve), style in zip(sorted(curves.items()), STYLES):
         axes.plot(*zip(*curve), label=name, marker="o", markersize=4, **style)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="epochs", ylabel="AP on val", title="AP against epochs")
-    _finish(figure, axes, file)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+    finish(figure, axes, file)
     return True
 
 
@@ -184,14 +185,15 @@ def plot_cost(rows: list[dict], file: Path) -> bool:
     if not rows:
         return False
     figure, axes = plt.subplots(figsize=(7, 4.5))
-    for row, style in zip(sorted(rows, key=lambda row: row["name"]), _styles()):
+    for row, style in zip(sorted(rows, key=lambda row: row["name"]), STYLES):
         spread = None
         if row.get("AP_low") is not None:
             spread = [[max(0, row["AP"] - row["AP_low"])], [max(0, row["AP_high"] - row["AP"])]]
         axes.errorbar(row[key], row["AP"], spread, marker="o", capsize=3, color=style["color"], label=row["name"],
                       linestyle="none")
     axes.set(xlabel=COLUMNS[key], ylabel="AP on test", title="AP against cost; bars: 95 % over test images")
-    _finish(figure, axes, file)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+    finish(figure, axes, file)
     return True
 
 
@@ -206,7 +208,7 @@ def plot_crowding(rows: dict[str, list[Run]], file: Path) -> bool:
     if not lines or max(map(len, lines.values())) < 2:
         return False
     figure, both = plt.subplots(1, 2, figsize=(12, 4.5), sharex=True)
-    for (name, points), style in zip(sorted(lines.items()), _styles()):
+    for (name, points), style in zip(sorted(lines.items()), STYLES):
         at = sorted(points)
         aps = [_mean(run.record["metrics"]["AP"] for run in points[x]) for x in at]
         recalls = [_mean(run.record["crowding"]["decoder"]["recall_overlapping"] for run in points[x]) for x in at]
@@ -215,20 +217,9 @@ def plot_crowding(rows: dict[str, list[Run]], file: Path) -> bool:
     both[0].set(xlabel="crowding", ylabel="AP on test", title="AP against crowding")
     both[1].set(xlabel="crowding", ylabel="recall at IoU .5", title="Recall of objects overlapped by more than .3")
     both[0].grid(alpha=0.3)
-    _finish(figure, both[1], file)
+    both[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+    finish(figure, both[1], file)
     return True
-
-
-def _styles() -> list[dict]:
-    return [{"color": colour if colour != "#FFFFFF" else "#000000", "linestyle": line}
-            for line in ("-", "--", ":", "-.") for colour in COLOURS]
-
-
-def _finish(figure, axes, file: Path) -> None:
-    axes.grid(alpha=0.3)
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
-    figure.savefig(file, dpi=120, bbox_inches="tight")
-    plt.close(figure)
 
 
 def _mean_curve(curves: list[list[tuple[int, float]]]) -> list[tuple[int, float]]:

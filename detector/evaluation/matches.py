@@ -140,9 +140,9 @@ class Matches:
     ) -> Float[np.ndarray, "R T"]:
         """AP of one class, `order` being its detections, best first; nan where a resample holds no object of it."""
         total = weights @ objects
-        mine = weights[:, None, self.images[order]]
-        hits = np.cumsum(mine * self.right[order].T, -1, dtype=np.float64)
-        misses = np.cumsum(mine * (~self.right & ~self.ignored)[order].T, -1, dtype=np.float64)
+        mine, right = weights[:, None, self.images[order]], self.met[order].T >= 0
+        hits = np.cumsum(mine * right, -1, dtype=np.float64)
+        misses = np.cumsum(mine * ~(right | self.ignored[order].T), -1, dtype=np.float64)
         result = np.full(hits.shape[:2], np.nan)
         for r in np.flatnonzero(total):
             recall = hits[r] / total[r]

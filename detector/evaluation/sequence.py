@@ -7,7 +7,7 @@ import numpy as np
 from detector.evaluation.coco_map import CocoMAP
 from detector.evaluation.matches import Matches
 
-POINTS = 12
+POINTS = 8
 """Of the anytime curve."""
 
 

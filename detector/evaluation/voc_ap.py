@@ -23,28 +23,27 @@ def voc_ap(metric: CocoMAP) -> list[dict]:
         A row a class: `class`, `objects`, `AP 2007` (the mean of precision at eleven recalls), `AP 2010` (the area under
         the precision envelope); nan without objects.
     """
-    truth: dict[tuple[int, int], list] = {}
+    truth: dict[int, dict[int, list]] = {category: {} for category in metric.category_ids}
     for one in metric.truth["annotations"]:
         if one["image_id"] in metric.rows:
-            truth.setdefault((one["category_id"], one["image_id"]), []).append(one)
+            truth[one["category_id"]].setdefault(one["image_id"], []).append(one)
     rows = metric.all_rows()
+    rows = rows[np.argsort(-rows[:, 5], kind="stable")]
     made = []
     for category, name in zip(metric.category_ids, metric.class_names):
         mine = rows[rows[:, 6] == category]
-        mine = mine[np.argsort(-mine[:, 5], kind="stable")]
         right, counts = np.zeros(len(mine), dtype=bool), np.ones(len(mine), dtype=bool)
+        by_image = np.argsort(mine[:, 0], kind="stable")
+        images = mine[by_image, 0]
         objects = 0
-        for (of_class, image), annotations in truth.items():
-            if of_class != category:
-                continue
+        for image, annotations in truth[category].items():
             difficult = np.array([bool(a["iscrowd"]) or a["area"] >= BEYOND_EVERY_AREA for a in annotations])
             objects += int((~difficult).sum())
-            here = np.flatnonzero(mine[:, 0] == image)
+            here = by_image[np.searchsorted(images, image) : np.searchsorted(images, image, "right")]
             iou = pairwise_iou(corners(mine[here, 1:5]), corners(np.array([a["bbox"] for a in annotations], dtype=float)))
             taken = np.zeros(len(annotations), dtype=bool)
-            for place, overlaps in zip(here, iou):
-                best = int(overlaps.argmax())
-                if overlaps[best] < 0.5:
+            for place, best, most in zip(here, iou.argmax(1), iou.max(1)):
+                if most < 0.5:
                     continue
                 if difficult[best]:
                     counts[place] = False
