@@ -344,8 +344,7 @@ def test_resuming_from_a_checkpoint(trained, tmp_path, capsys):
 
 @pytest.mark.parametrize("options, left", [
     (["logger=wandb", "logger.wandb.offline=true"], "wandb/offline-run-*/run-*.wandb"), (["logger=mlflow"], "mlflow.db"),
-    (["logger=csv"], "csv/metrics.csv"),
-], ids=["wandb", "mlflow", "csv"])
+], ids=["wandb", "mlflow"])
 def test_loggers_without_a_network(options, left, tmp_path):
     command("train", *TINY, *SHAPES, "pictures=0", *options, f"hydra.run.dir={tmp_path}")
     (file,) = tmp_path.glob(left)

@@ -13,6 +13,7 @@ import lightning
 import numpy as np
 import torch
 from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
@@ -88,7 +89,7 @@ def train(config: DictConfig) -> float:
     megabytes = memory.megabytes()
     load_weights(task, read_checkpoint(chosen))
     choose_on_val(task, data.val, data.loader(data.val), nms=run["tune_nms"])
-    if trainer.is_global_zero:
+    if trainer.is_global_zero and Path(chosen).resolve().is_relative_to(folder.resolve()):  # not in another run's
         _keep_choices(Path(chosen), task.run)
     loader = data.loader(data.test)
     test(task, data.test, loader, trainer, folder, title=f"{run['name']}, {run['decoder']['_target_'].split('.')[-2]}: test")
@@ -105,6 +106,9 @@ def train(config: DictConfig) -> float:
         record = run_record(task, data.test, run, "test", trained)
         (folder / "record.json").write_text(json.dumps(record, indent=2) + "\n")
         _draw_some(task, data.test, folder / "pictures", run["pictures"], tuple(run["data"]["canvas"]))
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.finish()  # or the next job of a sweep would go on with this one's
     return score
 
 
