@@ -142,6 +142,15 @@ def test_predict_on_a_video(trained, tmp_path, capsys, caplog):
     assert (tmp_path / "found/film.mp4").stat().st_size > 1000
 
 
+def test_predict_does_not_overwrite_what_it_reads(trained, tmp_path, capsys):
+    write_video(tmp_path / "film.avi", count=2)
+    said = refused(
+        capsys, "predict", f"checkpoint={trained}/checkpoints/best.ckpt", f"source={tmp_path}/film.avi",
+        f"output_dir={tmp_path}", f"hydra.run.dir={tmp_path}/hydra",
+    )
+    assert "holds what is to be read, which would be overwritten" in said and not (tmp_path / "film.mp4").exists()
+
+
 def test_load_and_predict_from_python(trained, tmp_path):
     from detector import load
 

@@ -32,8 +32,10 @@ def predict(config: DictConfig) -> None:
     if config.animation not in (None, *ANIMATIONS):
         raise InputError(f"animation is {config.animation!r}; there are {', '.join(ANIMATIONS)}, or null for none")
     files = _sources(config.source)
-    predictor = load(config.checkpoint, device=config.device)
     folder = Path(config.output_dir)
+    if folder.resolve() in {file.parent.resolve() for file in files}:
+        raise InputError(f"output_dir {folder} holds what is to be read, which would be overwritten; give another folder")
+    predictor = load(config.checkpoint, device=config.device)
     folder.mkdir(parents=True, exist_ok=True)
     videos = [file for file in files if file.suffix.lower() in ENDINGS]
     found, thumbnails, unreadable = [], [], 0
@@ -47,7 +49,6 @@ def predict(config: DictConfig) -> None:
         found.append({"file": str(file), "detections": _rows(detections)})
         picture.thumbnail((THUMBNAIL, THUMBNAIL))
         thumbnails.append(picture)
-        (folder / "predictions.json").write_text(json.dumps(found, indent=1))
     for number in range(0, len(thumbnails) if len(thumbnails) > 1 else 0, ON_A_SHEET):
         sheet(thumbnails[number : number + ON_A_SHEET], COLUMNS).save(folder / f"sheet_{number // ON_A_SHEET + 1}.jpg")
     for file in videos:
