@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from detector.drawing import draw_boxes, step_colours
+from detector.drawing import draw_boxes, sheet, step_colours
 from detector.postprocess import write_out
 from detector.types import Output
 
@@ -70,9 +70,12 @@ def frames(
 
 
 def save_gif(pictures: Sequence[Image.Image], file: Path, *, seconds: float = 0.5) -> None:
-    """Each picture for so long, the last one longer, again and again."""
+    """Each picture for so long, the last one longer, again and again; all in the same 256 colours."""
     durations = [round(1000 * seconds)] * (len(pictures) - 1) + [round(4000 * seconds)]
-    pictures[0].save(file, save_all=True, append_images=list(pictures[1:]), duration=durations, loop=0)
+    samples = [one.resize((one.width // 4, one.height // 4), Image.Resampling.NEAREST) for one in pictures]
+    palette = sheet(samples, columns=8).quantize(256)  # once, as the search for colours takes a second
+    first, *others = [one.quantize(palette=palette, dither=Image.Dither.NONE) for one in pictures]
+    first.save(file, save_all=True, append_images=others, duration=durations, loop=0)
 
 
 def save_mp4(pictures: Sequence[Image.Image], file: Path, *, seconds: float = 0.5) -> None:

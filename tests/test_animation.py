@@ -71,6 +71,10 @@ def test_files_hold_every_frame(tmp_path):
     save_gif(pictures, tmp_path / "a.gif")
     with Image.open(tmp_path / "a.gif") as animation:
         assert animation.n_frames == 4
+        for number, picture in enumerate(pictures):
+            animation.seek(number)
+            apart = np.abs(np.asarray(animation.convert("RGB"), dtype=int) - np.asarray(picture))
+            assert np.quantile(apart, 0.99) < 16  # 256 colours for all frames
     save_mp4(pictures, tmp_path / "a.mp4")
     video = cv2.VideoCapture(str(tmp_path / "a.mp4"))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 4 and video.get(cv2.CAP_PROP_FPS) == 2
