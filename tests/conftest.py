@@ -16,6 +16,8 @@ with warnings.catch_warnings():  # what other people's packages warn of when fir
     import timm  # noqa: F401
     import torch  # noqa: F401
 
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    torch.set_num_threads(max(1, torch.get_num_threads() // workers))  # or the processes wait for each other
     jaxtyping.install_import_hook("detector", "typechecker.checked")
 
 from pathlib import Path

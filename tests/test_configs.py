@@ -152,6 +152,7 @@ def test_every_data_config(data, tmp_path):
     assert len(module.test) == len(module.val) > 0
 
 
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # SQLAlchemy, of what MLflow does
 @pytest.mark.parametrize("group", ["trainer", "callbacks", "logger"])
 def test_every_part_of_the_trainer(group, tmp_path):
     for choice in choices(group):

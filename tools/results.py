@@ -51,5 +51,6 @@ def study(text: str, folder: Path = ROOT / "results") -> str:
 if __name__ == "__main__":
     for file, text in ((ROOT / "README.md", updated((ROOT / "README.md").read_text(), table())),
                        (ROOT / "results/README.md", study((ROOT / "results/README.md").read_text()))):
-        file.write_text(text)
+        if text != file.read_text():
+            file.write_text(text)
     print(table())
