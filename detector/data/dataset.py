@@ -111,7 +111,7 @@ class DetectionDataset(Dataset):
 
     def __getitem__(self, key: tuple[int, int]) -> Sample | Unreadable:
         epoch, index = key
-        record = self.records[index]
+        record = self.record(epoch, index)
         try:
             image = self.read(record)
         except (OSError, InputError) as error:
@@ -122,6 +122,10 @@ class DetectionDataset(Dataset):
         seed = np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0]
         canvas, boxes, labels = self.transform(image, record.boxes[use], record.labels[use], seed=int(seed))
         return Sample(canvas, Target(boxes, labels, record.image_id, record.size))
+
+    def record(self, epoch: int, index: int) -> Record:
+        """The truth about item `index` of an epoch."""
+        return self.records[index]
 
     def read(self, record: Record) -> UInt8[np.ndarray, "H W 3"]:
         """The image, upright and as RGB.

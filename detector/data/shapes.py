@@ -39,6 +39,7 @@ class Shapes(DetectionDataset):
         side: smallest and largest side of an object in pixels.
         crowding: 0 … 1. At 0 no two boxes touch; above, up to three quarters of the objects are set next to an earlier one of the
             same class and about the same size, the more of them and the closer the higher the value.
+        new_each_epoch: splits whose pictures are new in every epoch; the others keep theirs.
         seed: of the pictures.
         transform, on_bad_sample: see `DetectionDataset`.
         class_names: those of the shapes, in their order; given only to check that a checkpoint knows the same.
@@ -46,21 +47,25 @@ class Shapes(DetectionDataset):
 
     def __init__(
         self, *, splits: dict[str, int], split: str, size: Sequence[int], objects: Sequence[int],
-        side: Sequence[int], crowding: float, seed: int, transform: Transform,
+        side: Sequence[int], crowding: float, seed: int, transform: Transform, new_each_epoch: Sequence[str] = (),
         class_names: Sequence[str] | None = None, on_bad_sample: str = "skip",
     ):
-        require_split(splits, split)
+        for name in (split, *new_each_epoch):
+            require_split(splits, name)
         if not 0 <= crowding <= 1:
             raise InputError(f"data.dataset.crowding is {crowding}; it must lie between 0 (none) and 1 (heavy)")
         if class_names is not None and list(class_names) != CLASS_NAMES:
             raise InputError(f"shapes have the classes {CLASS_NAMES}, not {list(class_names)}")
         self.size, self.objects, self.side, self.crowding = tuple(size), tuple(objects), tuple(side), crowding
         self.first = list(splits).index(split) * 10_000_000
-        self.pictures_seed = seed
+        self.pictures_seed, self.new_each_epoch = seed, split in new_each_epoch
         super().__init__(
             class_names=CLASS_NAMES, records=_Drawn(self, splits[split]), transform=transform,
             on_bad_sample=on_bad_sample, seed=seed,
         )
+
+    def record(self, epoch: int, index: int) -> Record:
+        return self.draw(epoch * len(self) + index if self.new_each_epoch else index)[1]
 
     def read(self, record: Record) -> UInt8[np.ndarray, "H W 3"]:
         return self.draw(record.image_id)[0]

@@ -45,6 +45,17 @@ def test_seeds_and_splits_differ():
     assert np.array_equal(first, shapes().draw(0)[0])
 
 
+def test_new_pictures_in_every_epoch():
+    data = shapes(new_each_epoch=["train"])
+    first, later, again = data[0, 3], data[1, 3], data[1, 3]
+    assert first.target.image_id == 3 and later.target.image_id == 30 + 3
+    assert torch.equal(later.image, again.image) and not torch.equal(first.image, later.image)
+    kept = shapes(split="val", new_each_epoch=["train"])
+    assert torch.equal(kept[0, 3].image, kept[1, 3].image)
+    with pytest.raises(InputError, match="no split 'tarin'; there are train, val"):
+        shapes(new_each_epoch=["tarin"])
+
+
 def test_crowding_goes_from_none_to_heavy():
     alone = shapes(crowding=0.0)
     for record in alone.records:
