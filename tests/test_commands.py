@@ -77,9 +77,11 @@ def test_eval_repeats_the_test_of_the_run_and_keeps_a_record(trained, tmp_path, 
     command(
         "eval", f"checkpoint={trained}/checkpoints/best.ckpt", f"hydra.run.dir={tmp_path}", "accelerator=cpu",
         f"record={tmp_path}/record.json", "metric_backend=faster_coco_eval", "num_workers=0",
+        f"fiftyone={tmp_path}/fiftyone",
     )
     said = capsys.readouterr().out
     assert "4 images, decoder (no NMS)" in said and "dense head with NMS at 0.6: AP" in said and "circle" in said
+    assert len(json.loads((tmp_path / "fiftyone/samples.json").read_text())["samples"]) == 4
     again = json.loads((tmp_path / "metrics.json").read_text())
     first = json.loads((trained / "metrics.json").read_text())
     assert again == first  # by the other backend

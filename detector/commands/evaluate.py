@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from detector.build import build_datamodule, load_task, plain, read_checkpoint
 from detector.commands.testing import set_nms, test
+from detector.evaluation.fiftyone_folder import require_empty, write_fiftyone
 from detector.evaluation.record import run_record
 
 
@@ -22,6 +23,8 @@ def evaluate(config: DictConfig) -> float:
     """
     if config.threads:
         torch.set_num_threads(config.threads)
+    if config.fiftyone:
+        require_empty(Path(config.fiftyone))  # before the work, not after it
     checkpoint = read_checkpoint(config.checkpoint)
     run = checkpoint["run"]["config"]
     settings = {**run, "data": plain(config.data) if config.get("data") else dict(run["data"])}
@@ -48,6 +51,9 @@ def evaluate(config: DictConfig) -> float:
         task, dataset, data.loader(dataset), trainer, folder,
         title=f"{run['name']}, {run['decoder']['_target_'].split('.')[-2]}: {config.split}",
     )
+    if config.fiftyone:
+        count = write_fiftyone(Path(config.fiftyone), split=config.split, dataset=dataset, metric=task.metrics["decoder"])
+        print(f"{count} images with truth and predictions for FiftyOne are in {config.fiftyone}")
     if config.record:
         trained = json.loads((Path(config.checkpoint).parent.parent / "train.json").read_text())
         record = run_record(task, dataset, settings, config.split, trained)
