@@ -19,7 +19,7 @@ SETS = {
         "data=coco", "data.dataset.root={shared}/coco_tiny", "data.canvas=[256,256]",
     ],
 }
-STEPS = 400
+STEPS = 600
 
 
 def clear(record: Record, canvas: tuple[int, int]) -> bool:
