@@ -60,15 +60,15 @@ def test_a_folder_that_holds_something_is_refused(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_fiftyone_imports_it(tmp_path):
-    fiftyone = pytest.importorskip("fiftyone", reason="FiftyOne is not installed")
+def test_fiftyone_reads_it(tmp_path):
+    """By its own importer, which needs no database."""
+    importers = pytest.importorskip("fiftyone.utils.data", reason="FiftyOne is not installed")
     written(tmp_path)
-    imported = fiftyone.Dataset.from_dir(dataset_dir=str(tmp_path / "made"), dataset_type=fiftyone.types.FiftyOneDataset)
-    try:
-        (sample,) = imported
-        assert sample.tags == ["val"] and imported.info["classes"] == ["cat", "dog"]
-        assert [one.label for one in sample.ground_truth.detections] == ["dog", "cat"]
-        (one,) = sample.predictions.detections
-        assert one.confidence == 0.25 and one.bounding_box == [0.25, 0.25, 0.5, 0.5] and one["step"] == 0
-    finally:
-        imported.delete()
+    importer = importers.FiftyOneDatasetImporter(dataset_dir=str(tmp_path / "made"))
+    assert importer._is_legacy_format_data()  # then it takes the following one
+    with importers.LegacyFiftyOneDatasetImporter(dataset_dir=str(tmp_path / "made")) as samples:
+        (sample,) = samples
+        assert sample.tags == ["val"] and samples.get_dataset_info() == {"classes": ["cat", "dog"]}
+    assert [one.label for one in sample.ground_truth.detections] == ["dog", "cat"]
+    (one,) = sample.predictions.detections
+    assert one.confidence == 0.25 and one.bounding_box == [0.25, 0.25, 0.5, 0.5] and one["step"] == 0
