@@ -12,8 +12,8 @@ from detector.types import Detections
 
 # Okabe and Ito (2008): distinct to colour-blind readers too
 COLOURS = ["#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#FFFFFF"]
-# early to late: from light yellow to dark blue, which they tell apart too
-EARLY, LATE = np.array([255, 234, 70]), np.array([30, 90, 200])
+# early to late: from light yellow over teal to dark blue, which they tell apart too
+EARLY_TO_LATE = np.array([[255, 234, 70], [25, 165, 135], [30, 90, 200]])
 
 
 def draw(
@@ -39,8 +39,9 @@ def draw(
 def step_colours(steps: Sequence[int]) -> list[str]:
     """A colour for each step, by its rank among them."""
     rank = np.argsort(np.argsort(steps, kind="stable"))
-    shares = rank / max(1, len(steps) - 1)
-    return ["#{:02X}{:02X}{:02X}".format(*np.round(EARLY + share * (LATE - EARLY)).astype(int)) for share in shares]
+    at = 2 * rank / max(1, len(steps) - 1)
+    mixed = np.stack([np.interp(at, [0, 1, 2], channel) for channel in EARLY_TO_LATE.T], 1)
+    return ["#{:02X}{:02X}{:02X}".format(*colour) for colour in mixed.round().astype(int)]
 
 
 def class_colours(labels: Sequence[int]) -> list[str]:

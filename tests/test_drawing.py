@@ -19,7 +19,11 @@ def colours_of(picture) -> set[str]:
 
 
 def test_colours_tell_the_order():
-    assert step_colours([4, 9, 5]) == ["#FFEA46", "#1E5AC8", "#8EA287"] and step_colours([3]) == ["#FFEA46"]
+    assert step_colours([4, 9, 5]) == ["#FFEA46", "#1E5AC8", "#19A587"] and step_colours([3]) == ["#FFEA46"]
+    many = [[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in step_colours(list(range(30)))]
+    assert min(max(one) - min(one) for one in many) > 60  # none is as grey as what a step of "nothing" leaves
+    light = [0.299 * r + 0.587 * g + 0.114 * b for r, g, b in many]
+    assert light == sorted(light, reverse=True)
     seen = colours_of(draw(GREY, detections()))
     assert {"#FFEA46", "#1E5AC8"} <= seen and {"#56B4E9", "#E69F00"} <= colours_of(draw(GREY, detections(), by="class"))
 
