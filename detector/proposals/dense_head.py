@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from detector.errors import InputError
 from detector.types import Locations, Predictions
 
 
@@ -29,15 +30,22 @@ class DenseHead(nn.Module):
             neighbours too.
         peak_levels: whether it must also hold the largest score of the cells of other levels over or under it, so that
             an object is not proposed once a level.
+        off_peak: 0 … 1, the share of its score with which a location that is no maximum competes for a place among the
+            proposals, so that surer objects are proposed several times; 0: it comes after all maxima.
+
+    Raises:
+        InputError: `off_peak` is out of range.
     """
 
     def __init__(
         self, *, width: int, strides: list[int], num_classes: int, depth: int = 2, prior: float = 0.01,
-        peak_window: int = 3, peak_levels: bool = False,
+        peak_window: int = 3, peak_levels: bool = False, off_peak: float = 0.0,
     ):
         super().__init__()
+        if not 0 <= off_peak <= 1:
+            raise InputError(f"proposals.off_peak is {off_peak}; it must lie between 0 and 1")
         self.strides = list(strides)
-        self.peak_window, self.peak_levels = peak_window, peak_levels
+        self.peak_window, self.peak_levels, self.off_peak = peak_window, peak_levels, off_peak
         self.class_tower = self._tower(width, depth)
         self.box_tower = self._tower(width, depth)
         self.class_output = nn.Conv2d(width, num_classes, 3, padding=1)
@@ -79,7 +87,8 @@ class DenseHead(nn.Module):
         """The `slots` best local maxima over all levels, best first, cut from the graph.
 
         A location counts with its best class among those whose score is the largest in its window; the other locations
-        follow only where there are too few maxima. Boxes are clipped to the canvas.
+        follow only where there are too few maxima, or compete with `off_peak` times their score. Boxes are clipped to the
+        canvas.
         """
         scores = dense.logits.sigmoid()
         levels = scores.split([rows * columns for rows, columns in locations.shapes], 1)
@@ -90,7 +99,8 @@ class DenseHead(nn.Module):
             for other in grids if self.peak_levels else ():
                 resize = F.adaptive_max_pool2d if other.shape[-1] > grid.shape[-1] else F.interpolate
                 largest = torch.maximum(largest, resize(other, grid.shape[-2:]))
-            peaks.append(torch.where(grid == largest, grid, grid - 1.0).flatten(2).amax(1))
+            others = grid * self.off_peak if self.off_peak else grid - 1.0
+            peaks.append(torch.where(grid == largest, grid, others).flatten(2).amax(1))
         best = torch.cat(peaks, 1).topk(min(slots, scores.shape[1]), dim=1).indices
         chosen = dense.gather(best)
         return Predictions(chosen.logits, chosen.boxes.clamp(0, 1))

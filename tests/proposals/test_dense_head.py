@@ -1,7 +1,9 @@
 import math
 
+import pytest
 import torch
 
+from detector.errors import InputError
 from detector.proposals.dense_head import DenseHead
 from detector.types import Locations, Predictions
 
@@ -43,6 +45,19 @@ def test_local_maxima_come_first_best_first():
     assert chosen.logits.amax(-1)[0].tolist() == [3.0, 2.0, 1.0]
     everything = head(peak_window=1).select(dense, locations_of([(5, 5)]), 3)
     assert [round(v, 3) for v in everything.logits.amax(-1)[0].tolist()] == [3.0, 2.9, 2.0]
+
+
+def test_other_locations_compete_with_a_share_of_their_score():
+    """The neighbour of the peak of .95 has .948: a half of it is less than the peak of .73 and more than that of .12."""
+    scores = torch.full((1, 25, 2), -9.0)
+    scores[0, 12, 0], scores[0, 13, 0], scores[0, 14, 1], scores[0, 0, 0] = 3.0, 2.9, 1.0, -2.0
+    dense = Predictions(scores, torch.rand(1, 25, 4))
+    first = {share: head(off_peak=share).select(dense, locations_of([(5, 5)]), 4).logits[0].amax(1) for share in (0.0, 0.5, 1.0)}
+    assert first[0.0].tolist()[:3] == [3.0, 1.0, -2.0]
+    torch.testing.assert_close(first[0.5], torch.tensor([3.0, 1.0, 2.9, -2.0]))
+    torch.testing.assert_close(first[1.0], torch.tensor([3.0, 2.9, 1.0, -2.0]))
+    with pytest.raises(InputError, match="off_peak is 2; it must lie between 0 and 1"):
+        head(off_peak=2)
 
 
 def test_there_are_always_as_many_as_asked_for():
