@@ -134,7 +134,6 @@ class ListPass(nn.Module):
         written.looked = places_in_boxes(proposals.boxes, self.reading.points).repeat_interleave(self.writing.writes, 1)
         return written, state.repeat_interleave(self.writing.writes, 1)
 
-
     def _in_steps(self, read: Float[Tensor, "B Q H"], proposals: Predictions) -> Float[Tensor, "B Q H"]:
         """The states, each step being told what those before it have written."""
         iou = _iou_with_earlier(proposals)

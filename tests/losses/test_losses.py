@@ -73,7 +73,8 @@ def test_boxes_near_an_object_learn_by_hand():
     terms["l1"].backward()
     assert boxes.grad[0].abs().sum(1).gt(0).tolist() == [True, False, True, False]
     nothing = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), 0, (9, 9))
-    none = loss.one_pass(predictions, [Assignment(torch.tensor([], dtype=torch.int64), torch.tensor([], dtype=torch.int64))], [nothing])
+    no_pairs = Assignment(torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64))
+    none = loss.one_pass(predictions, [no_pairs], [nothing])
     assert none["l1"].item() == none["overlap"].item() == 0
 
 

@@ -52,7 +52,9 @@ def test_other_locations_compete_with_a_share_of_their_score():
     scores = torch.full((1, 25, 2), -9.0)
     scores[0, 12, 0], scores[0, 13, 0], scores[0, 14, 1], scores[0, 0, 0] = 3.0, 2.9, 1.0, -2.0
     dense = Predictions(scores, torch.rand(1, 25, 4))
-    first = {share: head(off_peak=share).select(dense, locations_of([(5, 5)]), 4).logits[0].amax(1) for share in (0.0, 0.5, 1.0)}
+    first = {
+        share: head(off_peak=share).select(dense, locations_of([(5, 5)]), 4).logits[0].amax(1) for share in (0.0, 0.5, 1.0)
+    }
     assert first[0.0].tolist()[:3] == [3.0, 1.0, -2.0]
     torch.testing.assert_close(first[0.5], torch.tensor([3.0, 1.0, 2.9, -2.0]))
     torch.testing.assert_close(first[1.0], torch.tensor([3.0, 2.9, 1.0, -2.0]))
