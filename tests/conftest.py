@@ -33,3 +33,13 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("no ../shared/data")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> Path:
+    """The directory of a tiny run."""
+    from running import SHAPES, TINY, command
+
+    folder = tmp_path_factory.mktemp("run")
+    command("train", *TINY, *SHAPES, f"hydra.run.dir={folder}")
+    return folder
