@@ -92,7 +92,7 @@ class Shapes(DetectionDataset):
             shape.paint(picture, random)
         boxes = np.array([shape.box for shape in placed], dtype=np.float64).reshape(-1, 4)
         none = np.zeros(len(placed), dtype=bool)
-        return picture.astype(np.uint8), Record(
+        return np.ascontiguousarray(picture.transpose(1, 2, 0), dtype=np.uint8), Record(
             image_id=number, path=Path(f"shapes-{number}"), size=(height, width), boxes=boxes,
             labels=np.array([shape.label for shape in placed], dtype=np.int64), ignored=none, crowd=none,
             areas=(boxes[:, 2:] - boxes[:, :2]).prod(1),
@@ -167,7 +167,8 @@ class _Shape:
         u = (x * COSINE[angle] + y * SINE[angle]) // UNIT
         v = (y * COSINE[angle] - x * SINE[angle]) // UNIT
         inside = _inside(CLASS_NAMES[label], u, v, side * FINE)  # `side * FINE` half sub-pixels are half a side
-        fine = inside.reshape(2 * half, FINE, 2 * half, FINE).sum((1, 3))
+        inside = sum(inside[row::FINE].astype(np.int32) for row in range(FINE))
+        fine = sum(inside[:, column::FINE] for column in range(FINE))
         rows, columns = np.flatnonzero(fine.any(1)), np.flatnonzero(fine.any(0))
         self.mask: Int[np.ndarray, "h w"] = fine[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         x1, y1 = centre[0] - half + int(columns[0]), centre[1] - half + int(rows[0])
@@ -181,16 +182,16 @@ class _Shape:
             mine = seen[y1 - self.box[1] : y2 - self.box[1], x1 - self.box[0] : x2 - self.box[0]]
             mine &= cover.mask[y1 - cover.box[1] : y2 - cover.box[1], x1 - cover.box[0] : x2 - cover.box[0]] == 0
 
-    def paint(self, picture: Int[np.ndarray, "H W 3"], random: np.random.Generator) -> None:
+    def paint(self, picture: Int[np.ndarray, "3 H W"], random: np.random.Generator) -> None:
         x1, y1, x2, y2 = self.box
-        patch = picture[y1:y2, x1:x2]
+        patch = picture[:, y1:y2, x1:x2]
         colour = random.integers(0, 256, 3)
-        behind = patch.mean((0, 1)).astype(np.int64)
+        behind = patch.mean((1, 2)).astype(np.int64)
         if abs(colour - behind).sum() < 150:  # too like what lies behind it to be seen
             colour = (colour + 128) % 256
-        grain = random.integers(-12, 13, (*self.mask.shape, 1))
-        alpha = self.mask[..., None]
-        patch[:] = ((FINE**2 - alpha) * patch + alpha * np.clip(colour + grain, 0, 255)) // FINE**2
+        grain = random.integers(-12, 13, self.mask.shape)
+        painted = np.clip(colour[:, None, None] + grain, 0, 255).astype(np.int32)
+        patch[:] = ((FINE**2 - self.mask) * patch + self.mask * painted) // FINE**2
 
 
 def _inside(name: str, u: Int[np.ndarray, "_ _"], v: Int[np.ndarray, "_ _"], r: int) -> Bool[np.ndarray, "_ _"]:
@@ -211,15 +212,15 @@ def _inside(name: str, u: Int[np.ndarray, "_ _"], v: Int[np.ndarray, "_ _"], r: 
     return upward | downward
 
 
-def _background(random: np.random.Generator, height: int, width: int) -> Int[np.ndarray, "H W 3"]:
+def _background(random: np.random.Generator, height: int, width: int) -> Int[np.ndarray, "3 H W"]:
     """Coarse colour patches, blended, under fine noise."""
     cell = 24
     rows, columns = height // cell + 2, width // cell + 2
     coarse = random.integers(40, 216, (1, 1, 3)) + random.integers(-40, 41, (rows, columns, 3))
-    coarse = coarse.astype(np.int32)
+    coarse = np.ascontiguousarray(coarse.transpose(2, 0, 1), dtype=np.int32)
     y, x = np.arange(height, dtype=np.int32), np.arange(width, dtype=np.int32)
-    fx = (x % cell)[:, None]
-    across = coarse[:, x // cell] * (cell - fx) + coarse[:, x // cell + 1] * fx  # every coarse row at full width
-    fy = (y % cell)[:, None, None]
-    smooth = (across[y // cell] * (cell - fy) + across[y // cell + 1] * fy) // cell**2
-    return np.clip(smooth + random.integers(-14, 15, (height, width, 1), dtype=np.int32), 0, 255)
+    fx = x % cell
+    across = coarse[:, :, x // cell] * (cell - fx) + coarse[:, :, x // cell + 1] * fx  # every coarse row at full width
+    fy = (y % cell)[:, None]
+    smooth = (across[:, y // cell] * (cell - fy) + across[:, y // cell + 1] * fy) // cell**2
+    return np.clip(smooth + random.integers(-14, 15, (height, width), dtype=np.int32), 0, 255)
