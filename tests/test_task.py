@@ -112,7 +112,7 @@ def test_bad_images_and_crowded_ones_cost_no_run(tmp_path, caplog):
     assert "image 3 has 3 objects, more than decoder.slots=2: 1 of them cannot be learnt" in caplog.text
 
 
-def test_what_does_best_on_val_is_chosen(tmp_path):
+def test_what_does_best_on_val_is_chosen(tmp_path, monkeypatch):
     """Every location draws one of two boxes on each of two objects whose own boxes overlap by .65: a threshold below
     suppresses one object, one above .89 lets a second box of each through."""
     task = build_task(run_config(tmp_path, "decoder=dense", *OFFLINE), ["circle"])
@@ -135,6 +135,9 @@ def test_what_does_best_on_val_is_chosen(tmp_path):
     )
     truth = DetectionDataset.__new__(DetectionDataset)
     truth.records, truth.class_names, truth.category_ids = [record], ["circle"], [1]
+    choose_on_val(task, truth, [(batch, [])], nms=True)
+    assert task.run["thresholds"] == [0.5]  # two objects are too few
+    monkeypatch.setattr("detector.commands.testing.LEAST_FOUND", 2)
     choose_on_val(task, truth, [(batch, [])], nms=True)
     assert task.reference.nms_threshold in (0.7, 0.8)
     assert task.detector.decoder.nms_threshold == task.reference.nms_threshold

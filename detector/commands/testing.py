@@ -36,6 +36,8 @@ warnings.filterwarnings("ignore", ".*LeafSpec")  # Lightning's own, of PyTorch's
 log = logging.getLogger(__name__)
 EXAMPLES = 4
 """Worst and best images shown in a report."""
+LEAST_FOUND = 10
+"""Validation objects of a class that must be found for a threshold of its own."""
 NMS_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
@@ -43,9 +45,9 @@ NMS_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 def choose_on_val(task: Task, dataset: DetectionDataset, loader, *, nms: bool) -> None:
     """Choose, on validation images, what is not learnt.
 
-    The score of each class from which on its F1 is best goes into `task.run["thresholds"]`; where `nms` is set,
-    non-maximum suppression, wherever it is used, gets the threshold of `NMS_THRESHOLDS` with the best AP. Without
-    validation objects nothing is chosen.
+    The score of each class from which on its F1 is best goes into `task.run["thresholds"]` (0.5 for a class of which
+    fewer than `LEAST_FOUND` objects are found there); where `nms` is set, non-maximum suppression, wherever it is used,
+    gets the threshold of `NMS_THRESHOLDS` with the best AP. Without validation objects nothing is chosen.
     """
     written = task.metric_of(dataset)
     if not written.objects:
@@ -64,7 +66,7 @@ def choose_on_val(task: Task, dataset: DetectionDataset, loader, *, nms: bool) -
     if nms:
         set_nms(task, max(NMS_THRESHOLDS, key=lambda threshold: thinned[threshold].compute()["AP"]))
         log.info("on val, non-maximum suppression does best at IoU %s", task.reference.nms_threshold)
-    thresholds, _ = best_thresholds(Matches.of(written), len(dataset.class_names))
+    thresholds, _ = best_thresholds(Matches.of(written), len(dataset.class_names), LEAST_FOUND)
     task.run["thresholds"] = [round(value, 4) for value in thresholds.tolist()]
 
 

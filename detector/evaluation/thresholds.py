@@ -8,11 +8,14 @@ from jaxtyping import Float
 from detector.evaluation.matches import Matches
 
 
-def best_thresholds(matches: Matches, classes: int) -> tuple[Float[np.ndarray, "C"], Float[np.ndarray, "C"]]:
+def best_thresholds(
+    matches: Matches, classes: int, least_found: int = 1,
+) -> tuple[Float[np.ndarray, "C"], Float[np.ndarray, "C"]]:
     """The score from which each class's F1 at IoU .5 is largest, and that F1.
 
     A threshold lies halfway between the last score it lets through and the next, so that it does not depend on
-    rounding; a class that nothing of is found gets 0.5 and an F1 of 0.
+    rounding. A class of which fewer than `least_found` objects are found from that score on gets 0.5: where little is
+    found, F1 is best when nearly every box is let through. Where nothing is found, F1 is 0.
     """
     thresholds, f1 = np.full(classes, 0.5), np.zeros(classes)
     for label in range(classes):
@@ -26,6 +29,8 @@ def best_thresholds(matches: Matches, classes: int) -> tuple[Float[np.ndarray, "
         if not len(mine) or value.max() <= 0:
             continue
         best = int(value.argmax())
-        following = scores[best + 1] if best + 1 < len(mine) else 0.0
-        thresholds[label], f1[label] = (scores[best] + following) / 2, value[best]
+        f1[label] = value[best]
+        if hits[best] >= least_found:
+            following = scores[best + 1] if best + 1 < len(mine) else 0.0
+            thresholds[label] = (scores[best] + following) / 2
     return thresholds, f1

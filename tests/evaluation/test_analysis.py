@@ -93,6 +93,14 @@ def test_best_thresholds(matches):
     assert thresholds.tolist() == pytest.approx([0.85, 0.5]) and f1.tolist() == pytest.approx([0.5, 0.0])
 
 
+def test_a_threshold_that_few_objects_speak_for_is_not_chosen():
+    """One of three cats is found at the best score: enough where one suffices, too few where two are asked for."""
+    matches = Matches.of(metric_of([record(1, [A, B, D], [0, 0, 0])], {1: found([A], [0.02], [0])}))
+    assert best_thresholds(matches, 1)[0] == pytest.approx(0.01)
+    thresholds, f1 = best_thresholds(matches, 1, least_found=2)
+    assert thresholds[0] == 0.5 and f1[0] == pytest.approx(0.5)
+
+
 def test_equal_scores_pass_together():
     metric = metric_of([record(1, [A, D], [0, 0])], {1: found([A, B, D], [0.5, 0.5, 0.3], [0, 0, 0])})
     thresholds, f1 = best_thresholds(Matches.of(metric), 1)
