@@ -15,9 +15,9 @@ from detector.types import Predictions, Scene, Target
 
 
 class LSTMGrid(nn.Module):
-    """In each cell of the coarsest level an LSTM, its weights shared, writes a few boxes around the cell, surest first
-    (Stewart, Andriluka, Ng 2016, section 3), from the same features at every step: those of all levels over an area of
-    two cells a side.
+    """In each cell of a grid an LSTM, its weights shared, writes a few boxes around the cell, surest first (Stewart,
+    Andriluka, Ng 2016, section 3), from the same features at every step: those of all levels over an area of two cells
+    a side.
 
     Each box is then read from the finer features under it and corrected ("rezoom" in the authors' published code).
 
@@ -31,6 +31,7 @@ class LSTMGrid(nn.Module):
             wrote for one object are joined at inference (section 3.3); `global`: all cells answer for all objects
             together, and nothing is joined.
         stitch_above: IoU from which two boxes of a class can be one object.
+        cell_stride: side of a cell in pixels of the canvas, the stride of a level.
         cell_points: a cell's area is read at `cell_points` × `cell_points` places of every level.
         points: a box is read at `points` × `points` places of every level.
         prior_score: of every class, before anything is learnt.
@@ -38,14 +39,18 @@ class LSTMGrid(nn.Module):
 
     def __init__(
         self, *, width: int, strides: list[int], num_classes: int, hidden_size: int, dropout: float, writes: int,
-        cells: str, stitch_above: float, cell_points: int, points: int, prior_score: float = 0.05,
+        cells: str, stitch_above: float, cell_stride: int, cell_points: int, points: int, prior_score: float = 0.05,
     ):
         super().__init__()
         if cells not in ("stitch", "global"):
             raise InputError(f"decoder.cells is {cells!r}; there are stitch, global")
+        if cell_stride not in strides:
+            known = ", ".join(map(str, strides))
+            raise InputError(f"decoder.cell_stride is {cell_stride}; the pyramid has strides {known}")
         self.proposals, self.slots = 0, None  # as many as the grid has room for
         self.cells, self.writes, self.stitch_above = cells, writes, stitch_above
-        self.stride, self.num_classes = strides[-1], num_classes
+        self.stride, self.level = cell_stride, strides.index(cell_stride)
+        self.num_classes = num_classes
         self.prior_logit = torch.logit(torch.tensor(prior_score)).item()
         self.reading = Reading(
             width=width, strides=strides, num_classes=num_classes, hidden_size=hidden_size, dropout=dropout,
@@ -60,7 +65,7 @@ class LSTMGrid(nn.Module):
         self.rewriting = Writing(hidden_size=hidden_size, num_classes=num_classes)
 
     def forward(self, scene: Scene, targets: list[Target] | None = None) -> list[Predictions]:
-        images, _, rows, columns = scene.pyramid[-1].shape
+        images, _, rows, columns = scene.pyramid[self.level].shape
         cells = self._cells(rows, columns, scene)
         area = Predictions(
             cells.new_full((images, len(cells), self.num_classes), self.prior_logit), cells.expand(images, -1, -1)

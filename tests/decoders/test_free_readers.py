@@ -31,7 +31,8 @@ def attention(**options) -> LSTMAttention:
 
 def grid(**options) -> LSTMGrid:
     torch.manual_seed(0)
-    options = {"writes": 5, "cells": "stitch", "stitch_above": 0.5, "cell_points": 3, "points": 2, **options}
+    options = {"writes": 5, "cells": "stitch", "stitch_above": 0.5, "cell_stride": 32, "cell_points": 3, "points": 2,
+               **options}
     return LSTMGrid(**SHARED, **options)
 
 
@@ -126,19 +127,25 @@ def test_attention_starts_from_the_dense_scores():
     torch.testing.assert_close(centre, look.locations.centres[37].expand(2, 2), atol=0.02, rtol=0)
 
 
-def test_the_grid_covers_the_canvas():
-    first, last = grid()(dense_scene())
-    assert first.boxes.shape == (2, 3 * 4 * 5, 4)
-    regions = last.regions.view(12, 5, 4)
+@pytest.mark.parametrize(("cell_stride", "cells"), [(32, 3 * 4), (16, 6 * 8)])
+def test_the_grid_covers_the_canvas(cell_stride, cells):
+    first, last = grid(cell_stride=cell_stride)(dense_scene())
+    assert first.boxes.shape == (2, cells * 5, 4)
+    regions = last.regions.view(cells, 5, 4)
     assert (regions == regions[:, :1]).all()
     points = torch.rand(200, 2)
     inside = ((points[:, None] >= regions[:, 0, :2]) & (points[:, None] < regions[:, 0, 2:])).all(-1)
     assert (inside.sum(1) == 1).all()
     centres = (first.boxes[..., :2] + first.boxes[..., 2:]) / 2
     assert ((centres >= regions[:, :, :2].flatten(0, 1)) & (centres <= regions[:, :, 2:].flatten(0, 1))).all()
+
+
+def test_the_grid_s_options():
     assert grid(cells="global")(dense_scene())[-1].regions is None
     with pytest.raises(InputError, match="cells is 'none'; there are stitch, global"):
         grid(cells="none")
+    with pytest.raises(InputError, match="cell_stride is 4; the pyramid has strides 8, 16, 32"):
+        grid(cell_stride=4)
 
 
 def test_stitching_by_hand():
