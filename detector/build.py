@@ -103,6 +103,11 @@ def read_checkpoint(path: str | Path) -> dict:
     return checkpoint
 
 
+def decoder_name(config: dict) -> str:
+    """What a run's decoder is called: as the file that its class is in."""
+    return config["decoder"]["_target_"].split(".")[-2]
+
+
 def thresholds_of(run: dict) -> list[float]:
     """The scores from which on boxes of each class count as written, as a training run chose them on its validation
     images; 0.5 where it had none or has not come to its end.

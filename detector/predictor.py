@@ -60,13 +60,7 @@ class Predictor:
         pictures = [_array(image) for image in images]
         if not pictures:
             return []
-        found = []
-        for detections in write_out(self.output(pictures).passes[-1], [picture.shape[:2] for picture in pictures]):
-            detections = detections.cpu()
-            lowest = self.thresholds[detections.labels] if threshold is None else threshold
-            detections.names = [self.class_names[label] for label in detections.labels.tolist()]
-            found.append(detections[detections.scores >= lowest])
-        return found
+        return self.detections(self.output(pictures), [picture.shape[:2] for picture in pictures], threshold)
 
     @torch.inference_mode()
     def output(self, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Output:
@@ -74,6 +68,18 @@ class Predictor:
         nothing = np.zeros((0, 4)), np.zeros(0, dtype=np.int64)
         canvases = torch.stack([self.resize(picture, *nothing, seed=0)[0] for picture in pictures])
         return self.detector(canvases.to(next(self.detector.parameters()).device))
+
+    def detections(
+        self, output: Output, sizes: Sequence[tuple[int, int]], threshold: float | None = None
+    ) -> list[Detections]:
+        """What `predict` returns, from what `output` returned; `sizes` are the pictures' (height, width)."""
+        found = []
+        for detections in write_out(output.passes[-1], sizes):
+            detections = detections.cpu()
+            lowest = self.thresholds[detections.labels] if threshold is None else threshold
+            detections.names = [self.class_names[label] for label in detections.labels.tolist()]
+            found.append(detections[detections.scores >= lowest])
+        return found
 
 
 def load(checkpoint: str | Path, device: str = "cpu") -> Predictor:

@@ -15,6 +15,7 @@ from running import SHAPES, TINY, command, refused
 from scenes import ROOT, SCENE, write_video, write_voc
 
 from detector.build import read_checkpoint
+from detector.drawing import draw
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning has advice for runs this short
 
@@ -103,6 +104,27 @@ def test_predict_on_a_video(trained, tmp_path, capsys, caplog):
     (found,) = json.loads((tmp_path / "found/predictions.json").read_text())
     assert [len(frame) for frame in found["frames"]] == [20] * 5 and found["fps"] > 0
     assert (tmp_path / "found/film.mp4").stat().st_size > 1000
+
+
+def test_an_interrupted_predict_keeps_what_it_found(trained, tmp_path, capsys, monkeypatch):
+    write_voc(tmp_path / "data")
+    drawn = []
+
+    def interrupted_at_the_third(image, detections):
+        drawn.append(image)
+        if len(drawn) == 3:
+            raise KeyboardInterrupt
+        return draw(image, detections)
+
+    monkeypatch.setattr("detector.commands.predict.draw", interrupted_at_the_third)
+    said = refused(
+        capsys, "predict", f"checkpoint={trained}/checkpoints/best.ckpt", f"source={tmp_path}/data/JPEGImages",
+        f"output_dir={tmp_path}/found", f"hydra.run.dir={tmp_path}/hydra",
+    )
+    assert f"interrupted; what was found until then is in {tmp_path}/found" in said
+    found = json.loads((tmp_path / "found/predictions.json").read_text())
+    assert [re.sub(".*/", "", one["file"]) for one in found] == ["a.png", "b.png"]
+    assert (tmp_path / "found/sheet_1.jpg").is_file()
 
 
 def test_predict_does_not_overwrite_what_it_reads(trained, tmp_path, capsys):

@@ -9,7 +9,7 @@ import lightning
 import torch
 from omegaconf import DictConfig
 
-from detector.build import build_datamodule, load_task, plain, read_checkpoint
+from detector.build import build_datamodule, decoder_name, load_task, plain, read_checkpoint
 from detector.commands.testing import set_nms, test
 from detector.evaluation.fiftyone_folder import require_empty, write_fiftyone
 from detector.evaluation.record import run_record
@@ -49,7 +49,7 @@ def evaluate(config: DictConfig) -> float:
     )
     test(
         task, dataset, data.loader(dataset), trainer, folder,
-        title=f"{run['name']}, {run['decoder']['_target_'].split('.')[-2]}: {config.split}",
+        title=f"{run['name']}, {decoder_name(run)}: {config.split}",
     )
     if config.fiftyone:
         count = write_fiftyone(Path(config.fiftyone), split=config.split, dataset=dataset, metric=task.metrics["decoder"])

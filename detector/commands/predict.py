@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from glob import glob
 from pathlib import Path
 
@@ -38,46 +40,54 @@ def predict(config: DictConfig) -> None:
     predictor = load(config.checkpoint, device=config.device)
     folder.mkdir(parents=True, exist_ok=True)
     videos = [file for file in files if file.suffix.lower() in ENDINGS]
-    found, thumbnails, unreadable = [], [], 0
-    for file in track([file for file in files if file not in videos], description="predicting"):
-        try:
-            picture, detections = _draw(file, predictor, folder, config)
-        except InputError as error:
-            log.warning("%s; skipped", error)
-            unreadable += 1
-            continue
-        found.append({"file": str(file), "detections": _rows(detections)})
-        picture.thumbnail((THUMBNAIL, THUMBNAIL))
-        thumbnails.append(picture)
-    for number in range(0, len(thumbnails) if len(thumbnails) > 1 else 0, ON_A_SHEET):
-        sheet(thumbnails[number : number + ON_A_SHEET], COLUMNS).save(folder / f"sheet_{number // ON_A_SHEET + 1}.jpg")
-    for file in videos:
-        try:
-            of_frames, fps, broken = detect_in_video(
-                file, folder / f"{file.stem}.mp4", predictor, threshold=config.threshold, batch_size=config.batch_size
-            )
-        except InputError as error:
-            log.warning("%s; skipped", error)
-            unreadable += 1
-            continue
-        if broken:
-            log.warning(broken)
-        print(f"{file.name}: {len(of_frames)} frames, {fps:.1f} a second")
-        found.append({"file": str(file), "fps": round(fps, 2), "frames": [_rows(one) for one in of_frames]})
-    (folder / "predictions.json").write_text(json.dumps(found, indent=1))
-    skipped = f", {unreadable} unreadable skipped" if unreadable else ""
+    found, thumbnails = [], []
+    try:
+        for file in track([file for file in files if file not in videos], description="predicting"):
+            with _skipping_unreadable():
+                picture, detections = _draw(file, predictor, folder, config)
+                found.append({"file": str(file), "detections": _rows(detections)})
+                picture.thumbnail((THUMBNAIL, THUMBNAIL))
+                thumbnails.append(picture)
+        for file in videos:
+            with _skipping_unreadable():
+                of_frames, fps, broken = detect_in_video(
+                    file, folder / f"{file.stem}.mp4", predictor, threshold=config.threshold,
+                    batch_size=config.batch_size,
+                )
+                if broken:
+                    log.warning(broken)
+                print(f"{file.name}: {len(of_frames)} frames, {fps:.1f} a second")
+                found.append({"file": str(file), "fps": round(fps, 2), "frames": [_rows(one) for one in of_frames]})
+    except KeyboardInterrupt:
+        raise InputError(f"interrupted; what was found until then is in {folder}") from None
+    finally:
+        (folder / "predictions.json").write_text(json.dumps(found, indent=1))
+        for number in range(0, len(thumbnails) if len(thumbnails) > 1 else 0, ON_A_SHEET):
+            page = sheet(thumbnails[number : number + ON_A_SHEET], COLUMNS)
+            page.save(folder / f"sheet_{number // ON_A_SHEET + 1}.jpg")
+    skipped = f", {len(files) - len(found)} unreadable skipped" if len(found) < len(files) else ""
     many = f"{len(thumbnails)} pictures" + (f" and {len(found) - len(thumbnails)} videos" if videos else "")
     print(f"{many}{skipped}; what was drawn and predictions.json are in {folder}")
 
 
+@contextmanager
+def _skipping_unreadable() -> Iterator[None]:
+    """Name a file that cannot be read, and go on."""
+    try:
+        yield
+    except InputError as error:
+        log.warning("%s; skipped", error)
+
+
 def _draw(file: Path, predictor: Predictor, folder: Path, config: DictConfig) -> tuple[Image.Image, Detections]:
     image = read_image(file)
-    detections = predictor.predict(image, threshold=config.threshold)
+    output = predictor.output([image])
+    (detections,) = predictor.detections(output, [image.shape[:2]], config.threshold)
     picture = draw(image, detections)
     picture.save(folder / f"{file.stem}.png")
     if config.animation:
         lowest = predictor.thresholds if config.threshold is None else torch.full_like(predictor.thresholds, config.threshold)
-        steps = frames(image, predictor.output([image]), class_names=predictor.class_names, thresholds=lowest)
+        steps = frames(image, output, class_names=predictor.class_names, thresholds=lowest)
         ANIMATIONS[config.animation](steps, folder / f"{file.stem}.{config.animation}")
     return picture, detections
 

@@ -17,7 +17,9 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from detector.build import build_datamodule, build_task, instantiate, load_weights, plain, read_checkpoint, thresholds_of
+from detector.build import (
+    build_datamodule, build_task, decoder_name, instantiate, load_weights, plain, read_checkpoint, thresholds_of,
+)
 from detector.commands.testing import choose_on_val, test
 from detector.data.dataset import DetectionDataset
 from detector.drawing import draw
@@ -92,7 +94,7 @@ def train(config: DictConfig) -> float:
     if trainer.is_global_zero and Path(chosen).resolve().is_relative_to(folder.resolve()):  # not in another run's
         _keep_choices(Path(chosen), task.run)
     loader = data.loader(data.test)
-    test(task, data.test, loader, trainer, folder, title=f"{run['name']}, {run['decoder']['_target_'].split('.')[-2]}: test")
+    test(task, data.test, loader, trainer, folder, title=f"{run['name']}, {decoder_name(run)}: test")
     if trainer.is_global_zero:
         batch, _ = next(iter(loader))
         trained = {

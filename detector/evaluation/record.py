@@ -11,6 +11,7 @@ from pathlib import Path
 import lightning
 import torch
 
+from detector.build import decoder_name
 from detector.data.dataset import DetectionDataset
 from detector.evaluation.coco_map import NAMES
 from detector.task import Task
@@ -41,7 +42,7 @@ def run_record(task: Task, dataset: DetectionDataset, config: dict, split: str, 
         "images": len(dataset),
         "train_images": trained["train_images"],
         "checkpoint": trained["checkpoint"],
-        "decoder": config["decoder"]["_target_"].split(".")[-2],
+        "decoder": decoder_name(config),
         "epochs": trained["epochs"],
         "train_seconds": trained["train_seconds"],
         "parameters": sum(p.numel() for p in task.detector.parameters()),
