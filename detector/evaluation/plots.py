@@ -151,7 +151,7 @@ def training(files: Sequence[Path], file: Path) -> None:
                         scores.setdefault(name, {})[int(row["epoch"]) + 1] = float(value)
     if not losses:
         return
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4), sharex=True)
     for axes, curves in ((left, losses), (right, scores)):
         for (name, points), style in zip(curves.items(), STYLES):
             axes.plot(sorted(points), [points[epoch] for epoch in sorted(points)], marker=".", label=name, **style)
