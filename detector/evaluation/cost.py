@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
 import time
 import warnings
@@ -23,6 +24,7 @@ def multiply_adds(detector: nn.Module, images: UInt8[Tensor, "B 3 H W"]) -> int:
         detector: in evaluation mode, on the CPU or the images' device.
         images: canvases; decoders that stop by themselves cost what these pictures cost them.
     """
+    detector = copy.deepcopy(detector).requires_grad_(False)  # or the counter would ask for gradients
     fast = torch.backends.mha.get_fastpath_enabled()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of PyTorch's own flags

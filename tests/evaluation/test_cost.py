@@ -1,7 +1,8 @@
 import time
 
+import pytest
 import torch
-from scenes import OFFLINE, run_config
+from scenes import CONF, OFFLINE, run_config
 from torch import nn
 
 from detector.build import build_detector
@@ -43,6 +44,15 @@ def test_decoders_of_equal_parameters_cost_about_the_same(tmp_path):
         config = run_config(tmp_path, f"decoder={decoder}", *OFFLINE)
         costs[decoder] = multiply_adds(build_detector(config, 3).eval(), images)
     assert costs["dense"] < costs["mlp"] and abs(costs["lstm"] / costs["mlp"] - 1) < 0.01
+
+
+@pytest.mark.parametrize("decoder", sorted(file.stem for file in (CONF / "decoder").glob("*.yaml")))
+def test_every_decoder_s_cost_is_counted(decoder, tmp_path):
+    """Also of those that stop by themselves and do not."""
+    overrides = {"lstm_attention": ["decoder.stop_above=2.0"], "lstm_pointer": ["decoder.end_above=2.0"]}.get(decoder, [])
+    detector = build_detector(run_config(tmp_path, f"decoder={decoder}", *overrides, *OFFLINE), 3).eval()
+    backbone, images = detector.backbone, torch.zeros(1, 3, 96, 128, dtype=torch.uint8)
+    assert multiply_adds(detector, images) > multiply_adds(backbone, images) > 0
 
 
 def test_times_are_told_apart():
