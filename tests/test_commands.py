@@ -181,6 +181,7 @@ def test_a_comparison_goes_on_where_it_stopped(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "| dense | 2 |" in said and "comparison.md, comparison.csv" in said
     assert (tmp_path / "comparison.md").read_text().strip() in said and (tmp_path / "cost.png").exists()
+    assert not list(tmp_path.glob("*.log"))
     said = refused(capsys, "train", *sweep, "trainer.precision=bf16-mixed")  # which is not part of a directory's name
     assert "holds a run with other options (trainer)" in said
 

@@ -102,7 +102,8 @@ def table(rows: dict[str, list[Run]], *, baseline: str | None, resamples: int, s
 
     The interval of AP is the 95 % percentile interval of the bootstrap over test images (Efron 1979) of the mean over
     seeds. The difference from the baseline is taken resample by resample, the same images for both (paired); p is twice
-    the smaller share of resamples on either side of zero.
+    the smaller share of resamples on either side of zero, the sample itself counted with them: it is never 0 (Davison and
+    Hinkley 1997, chapter 4).
 
     Args:
         rows: of `gather`.
@@ -140,7 +141,8 @@ def table(rows: dict[str, list[Run]], *, baseline: str | None, resamples: int, s
             if resamples:
                 differences = drawn[name] - drawn[baseline]
                 row["difference_low"], row["difference_high"] = np.percentile(differences, [2.5, 97.5]).tolist()
-                row["p"] = float(min(1.0, 2 * min((differences <= 0).mean(), (differences >= 0).mean())))
+                beyond = 1 + min((differences <= 0).sum(), (differences >= 0).sum())
+                row["p"] = float(min(1.0, 2 * beyond / (1 + resamples)))
         made.append(row)
     return sorted(made, key=lambda row: -row["AP"])
 

@@ -76,6 +76,13 @@ def test_table_by_hand(tmp_path):
     assert best["difference_low"] >= 0 and best["p"] < 0.2
 
 
+def test_however_clear_a_difference_is_its_p_is_not_zero(tmp_path):
+    write_run(tmp_path / "a", ["decoder=mlp"], [False] * 6)
+    write_run(tmp_path / "b", ["decoder=lstm"], [True] * 6)
+    best, _ = table(gather(str(tmp_path)), baseline="mlp", resamples=199, seed=0)
+    assert best["difference_low"] > 0 and best["p"] == pytest.approx(2 / 200)
+
+
 def test_a_run_compared_with_its_equal_is_no_different(tmp_path):
     hits = [True, False, True, True, False, True]
     write_run(tmp_path / "a", ["decoder=mlp"], hits)
