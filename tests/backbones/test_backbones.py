@@ -6,6 +6,7 @@ import torch
 from matplotlib import cbook
 from PIL import Image
 
+from detector.backbones.backbone import Backbone
 from detector.backbones.efficientnet_lite0 import EfficientNetLite0, imagenet_weights
 from detector.backbones.timm_cnn import TimmCNN
 from detector.backbones.torchvision_cnn import TorchvisionCNN
@@ -53,13 +54,14 @@ def test_freezing_follows_the_maps(stages, first_free):
 
 
 def test_frozen_batch_norm_stays_as_it_is():
-    for mode, changes in (("frozen", False), ("train", True)):
-        backbone = EfficientNetLite0(weights=None, frozen_stages=3, batch_norm=mode).train()
-        before = {k: v.clone() for k, v in backbone.named_buffers() if "running_mean" in k}
-        backbone(torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8))
-        changed = [k for k, v in backbone.named_buffers() if k in before and not torch.equal(v, before[k])]
-        assert bool(changed) == changes
-        assert not any(k.startswith(("body.bn1", "body.blocks.0", "body.blocks.2")) for k in changed)
+    image = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    frozen = EfficientNetLite0(weights=None, frozen_stages=3, batch_norm="frozen")
+    assert all(torch.equal(a, b) for a, b in zip(frozen.train()(image), frozen.eval()(image)))
+    trained = EfficientNetLite0(weights=None, frozen_stages=3, batch_norm="train").train()
+    before = {k: v.clone() for k, v in trained.named_buffers() if "running_mean" in k}
+    trained(image)
+    changed = [k for k, v in trained.named_buffers() if k in before and not torch.equal(v, before[k])]
+    assert changed and all(k.split(".")[2] in "3456" for k in changed)  # body.blocks.3 …
 
 
 @pytest.mark.parametrize("size", [(64, 64), (240, 320), (96, 33)])
@@ -99,3 +101,24 @@ def test_weights_that_cannot_be_fetched(monkeypatch):
             name="resnet18", nodes=["relu", "layer1", "layer2", "layer3", "layer4"], weights="imagenet",
             frozen_stages=0, batch_norm="frozen",
         )
+
+
+@pytest.mark.parametrize(
+    "name, left", [("tf_efficientnet_lite0", 0), ("resnet18", 0), ("densenet121", 62), ("xception41p", 40)]
+)
+@pytest.mark.parametrize("mode", ["frozen", "train"])
+def test_folded_batch_norms_change_no_map(name, left, mode):
+    """DenseNet normalises what it joins, Xception keeps the convolution's output for later: those stay."""
+    torch.manual_seed(0)
+    body = timm.create_model(name, features_only=True).eval()
+    for norm in (m for m in body.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        norm.running_mean.normal_(0, 0.3), norm.running_var.uniform_(0.5, 2)
+        norm.weight.data.uniform_(0.5, 1.5), norm.bias.data.normal_(0, 0.3)
+    image = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    expected = [m.detach() for m in body((image - 127.0) / 128.0)[-3:]]
+    backbone = Backbone(body, mean=[127.0] * 3, std=[128.0] * 3, frozen_stages=2, batch_norm=mode).eval()
+    for ours, theirs in zip(backbone(image), expected):
+        torch.testing.assert_close(ours, theirs, atol=1e-5 * float(theirs.max()), rtol=1e-4)
+    norms = [m for m in backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    trained = sum(m.weight.requires_grad for m in norms)
+    assert (trained == 0 and len(norms) == left) if mode == "frozen" else trained > 10
