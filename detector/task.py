@@ -56,7 +56,7 @@ class Task(lightning.LightningModule):
         self.metric_backend, self.max_detections = metric_backend, max_detections
         self.reference = Dense(nms_threshold=nms_threshold)
         self.seed, self.run = seed, run
-        self._seconds_before, self._started = 0.0, time.monotonic()
+        self._seconds_before, self._started = 0.0, None
         self.metrics: dict[str, CocoMAP] = {}
         self.scores: dict[str, dict] = {}
         """Of the last test: `decoder` and `dense_nms`, as `CocoMAP.compute` returns them."""
@@ -161,10 +161,13 @@ class Task(lightning.LightningModule):
     @property
     def train_seconds(self) -> float:
         """The time spent in training, that of interrupted runs that this one continues included."""
-        return self._seconds_before + time.monotonic() - self._started
+        return self._seconds_before + (0.0 if self._started is None else time.monotonic() - self._started)
 
     def on_fit_start(self) -> None:
         self._started = time.monotonic()
+
+    def on_fit_end(self) -> None:
+        self._seconds_before, self._started = self.train_seconds, None
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["run"] = self.run

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import lightning
 import numpy as np
@@ -62,6 +63,20 @@ def test_resuming_ends_with_the_weights_of_an_uninterrupted_run(tmp_path):
         for name in a[state]:
             assert torch.equal(a[state][name], b[state][name]), f"{state}: {name}"
     assert all(torch.equal(x, y) for x, y in zip(straight.parameters(), resumed.parameters()))
+
+
+def test_the_time_of_training_ends_with_it_and_counts_what_was_resumed(tmp_path):
+    task, _, _ = fit(tmp_path / "first", stop_after=2)
+    spent = task.train_seconds
+    time.sleep(0.01)
+    assert task.train_seconds == spent > 0
+    checkpoint = tmp_path / "first/checkpoints/last.ckpt"
+    saved = read_checkpoint(checkpoint)
+    assert 0 < saved["train_seconds"] <= spent
+    saved["train_seconds"] += 1e6
+    torch.save(saved, checkpoint)
+    resumed, _, _ = fit(tmp_path / "second", checkpoint=checkpoint)
+    assert resumed.train_seconds > 1e6
 
 
 def test_averaged_weights_are_the_ones_saved_and_evaluated(tmp_path):
