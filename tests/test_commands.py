@@ -127,6 +127,27 @@ def test_an_interrupted_predict_keeps_what_it_found(trained, tmp_path, capsys, m
     assert (tmp_path / "found/sheet_1.jpg").is_file()
 
 
+def test_an_interrupted_video_keeps_what_was_found(trained, tmp_path, capsys, monkeypatch):
+    write_video(tmp_path / "film.avi", count=5)
+    drawn = []
+
+    def interrupted_at_the_fourth(image, detections, **options):
+        drawn.append(image)
+        if len(drawn) == 4:
+            raise KeyboardInterrupt
+        return draw(image, detections, **options)
+
+    monkeypatch.setattr("detector.video.draw", interrupted_at_the_fourth)
+    said = refused(
+        capsys, "predict", f"checkpoint={trained}/checkpoints/best.ckpt", f"source={tmp_path}/film.avi", "batch_size=2",
+        "threshold=0.0", f"output_dir={tmp_path}/found", f"hydra.run.dir={tmp_path}/hydra",
+    )
+    assert f"interrupted; what was found until then is in {tmp_path}/found" in said
+    (found,) = json.loads((tmp_path / "found/predictions.json").read_text())
+    assert [len(frame) for frame in found["frames"]] == [20] * 3
+    assert (tmp_path / "found/film.mp4").stat().st_size > 1000
+
+
 def test_predict_does_not_overwrite_what_it_reads(trained, tmp_path, capsys):
     write_video(tmp_path / "film.avi", count=2)
     said = refused(

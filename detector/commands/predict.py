@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import glob
@@ -50,14 +51,16 @@ def predict(config: DictConfig) -> None:
                 thumbnails.append(picture)
         for file in videos:
             with _skipping_unreadable():
-                of_frames, fps, broken = detect_in_video(
+                of_frames, started = [], time.perf_counter()
+                for detections in detect_in_video(
                     file, folder / f"{file.stem}.mp4", predictor, threshold=config.threshold,
                     batch_size=config.batch_size,
-                )
-                if broken:
-                    log.warning(broken)
-                print(f"{file.name}: {len(of_frames)} frames, {fps:.1f} a second")
-                found.append({"file": str(file), "fps": round(fps, 2), "frames": [_rows(one) for one in of_frames]})
+                ):
+                    if not of_frames:
+                        found.append({"file": str(file), "frames": of_frames})
+                    of_frames.append(_rows(detections))
+                found[-1]["fps"] = round(len(of_frames) / (time.perf_counter() - started), 2)
+                print(f"{file.name}: {len(of_frames)} frames, {found[-1]['fps']} a second, read, drawn and written")
     except KeyboardInterrupt:
         raise InputError(f"interrupted; what was found until then is in {folder}") from None
     finally:
