@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,8 +63,8 @@ class Run:
 
 
 def gather(pattern: str) -> dict[str, list[Run]]:
-    """Finished runs under a folder, or under all that a pattern names, by the options in which they differ (by the values alone where
-    it is one option); runs of one row differ in their seed alone.
+    """Finished runs under a folder, or under all that a pattern names, by the options in which they differ (by the values
+    alone where it is one option); runs of one row differ in their seed alone.
 
     Raises:
         InputError: there are none, two have the same options and seed, or they were tested on different images.
@@ -98,7 +99,7 @@ def resampled(runs: Sequence[Run], weights: Int[np.ndarray, "R I"]) -> Float[np.
 
 
 def table(rows: dict[str, list[Run]], *, baseline: str | None, resamples: int, seed: int) -> list[dict]:
-    """A row for each name, best AP first.
+    """A row for each name, best AP first, on each set of data by itself.
 
     The interval of AP is the 95 % percentile interval of the bootstrap over test images (Efron 1979) of the mean over
     seeds. The difference from the baseline is taken resample by resample, the same images for both (paired); p is twice
@@ -107,14 +108,16 @@ def table(rows: dict[str, list[Run]], *, baseline: str | None, resamples: int, s
 
     Args:
         rows: of `gather`.
-        baseline: the name of a row, or None.
+        baseline: the name of a row, or None. Where options of the data are among the names, the rest of it: each row is
+            then compared with the baseline on the same data.
         resamples: number of resamples; 0: no intervals.
         seed: of the resamples.
 
     Raises:
         InputError: no row has the baseline's name.
     """
-    if baseline is not None and baseline not in rows:
+    bases = {_data(name): name for name in rows if baseline in (name, _besides_data(name))}
+    if baseline is not None and not bases:
         raise InputError(f"no row {baseline!r}; there are {', '.join(rows)}")
     images = next(iter(rows.values()))[0].record["images"]
     draws = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=resamples)
@@ -136,15 +139,26 @@ def table(rows: dict[str, list[Run]], *, baseline: str | None, resamples: int, s
         }
         if resamples:
             row["AP_low"], row["AP_high"] = np.percentile(drawn[name], [2.5, 97.5]).tolist()
-        if baseline is not None and name != baseline:
-            row["difference"] = row["AP"] - _mean(run.record["metrics"]["AP"] for run in rows[baseline])
+        base = bases.get(_data(name), name)
+        if base != name:
+            row["difference"] = row["AP"] - _mean(run.record["metrics"]["AP"] for run in rows[base])
             if resamples:
-                differences = drawn[name] - drawn[baseline]
+                differences = drawn[name] - drawn[base]
                 row["difference_low"], row["difference_high"] = np.percentile(differences, [2.5, 97.5]).tolist()
                 beyond = 1 + min((differences <= 0).sum(), (differences >= 0).sum())
                 row["p"] = float(min(1.0, 2 * beyond / (1 + resamples)))
         made.append(row)
-    return sorted(made, key=lambda row: -row["AP"])
+    return sorted(made, key=lambda row: (_data(row["name"]), -row["AP"]))
+
+
+def _data(name: str) -> str:
+    """The options of the data in a row's name."""
+    return " ".join(word for word in name.split(" ") if word.startswith("data."))
+
+
+def _besides_data(name: str) -> str:
+    """The others."""
+    return " ".join(word for word in name.split(" ") if not word.startswith("data."))
 
 
 def markdown(rows: list[dict]) -> str:
@@ -172,7 +186,7 @@ def plot_epochs(rows: dict[str, list[Run]], file: Path) -> bool:
         return False
     figure, axes = plt.subplots(figsize=(7, 4.5))
     for (name, curve), style in zip(sorted(curves.items()), STYLES):
-        axes.plot(*zip(*curve), label=name, marker="o", markersize=4, **style)
+        axes.plot(*zip(*curve), label=_folded(name), marker="o", markersize=4, **style)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="epochs", ylabel="AP on val", title="AP against epochs")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
@@ -191,7 +205,7 @@ def plot_cost(rows: list[dict], file: Path) -> bool:
         spread = None
         if row.get("AP_low") is not None:
             spread = [[max(0, row["AP"] - row["AP_low"])], [max(0, row["AP_high"] - row["AP"])]]
-        axes.errorbar(row[key], row["AP"], spread, marker="o", capsize=3, color=style["color"], label=row["name"],
+        axes.errorbar(row[key], row["AP"], spread, marker="o", capsize=3, color=style["color"], label=_folded(row["name"]),
                       linestyle="none")
     axes.set(xlabel=COLUMNS[key], ylabel="AP on test", title="AP against cost; bars: 95 % over test images")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
@@ -205,8 +219,7 @@ def plot_crowding(rows: dict[str, list[Run]], file: Path) -> bool:
     for name, runs in rows.items():
         crowding = runs[0].options.get("data.dataset.crowding")
         if crowding is not None:
-            other = " ".join(word for word in name.split(" ") if not word.startswith("data.dataset.crowding=")) or "all"
-            lines.setdefault(other, {}).setdefault(float(crowding), []).extend(runs)
+            lines.setdefault(_besides_data(name) or "all", {}).setdefault(float(crowding), []).extend(runs)
     if not lines or max(map(len, lines.values())) < 2:
         return False
     figure, both = plt.subplots(1, 2, figsize=(12, 4.5), sharex=True)
@@ -214,14 +227,19 @@ def plot_crowding(rows: dict[str, list[Run]], file: Path) -> bool:
         at = sorted(points)
         aps = [_mean(run.record["metrics"]["AP"] for run in points[x]) for x in at]
         recalls = [_mean(run.record["crowding"]["decoder"]["recall_overlapping"] for run in points[x]) for x in at]
-        both[0].plot(at, aps, marker="o", label=name, **style)
-        both[1].plot(at, [np.nan if r is None else r for r in recalls], marker="o", label=name, **style)
+        both[0].plot(at, aps, marker="o", **style)
+        both[1].plot(at, [np.nan if r is None else r for r in recalls], marker="o", label=_folded(name), **style)
     both[0].set(xlabel="crowding", ylabel="AP on test", title="AP against crowding")
     both[1].set(xlabel="crowding", ylabel="recall at IoU .5", title="Recall of objects overlapped by more than .3")
     both[0].grid(alpha=0.3)
     both[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
     finish(figure, both[1], file)
     return True
+
+
+def _folded(name: str) -> str:
+    """For a legend."""
+    return "\n".join(textwrap.wrap(name, 40))
 
 
 def _mean_curve(curves: list[list[tuple[int, float]]]) -> list[tuple[int, float]]:

@@ -76,6 +76,25 @@ def test_table_by_hand(tmp_path):
     assert best["difference_low"] >= 0 and best["p"] < 0.2
 
 
+def test_each_row_is_compared_with_the_baseline_on_its_data(tmp_path):
+    found = {("mlp", 0): 1, ("lstm", 0): 3, ("mlp", 1): 2, ("lstm", 1): 6, ("lstm", 2): 5}
+    for (decoder, crowding), hits in found.items():
+        options = [f"decoder={decoder}", f"data.dataset.crowding={crowding}"]
+        write_run(tmp_path / f"{decoder}{crowding}", options, [number < hits for number in range(6)])
+    rows = table(gather(str(tmp_path)), baseline="decoder=mlp", resamples=50, seed=0)
+    assert [row["name"] for row in rows] == [
+        f"data.dataset.crowding={crowding} decoder={decoder}"
+        for crowding, decoder in ((0, "lstm"), (0, "mlp"), (1, "lstm"), (1, "mlp"), (2, "lstm"))
+    ]
+    differences = [row.get("difference") for row in rows]
+    assert differences[0] == pytest.approx(ap(3 / 6) - ap(1 / 6)) and differences[2] == pytest.approx(1 - ap(2 / 6))
+    assert differences[1] is differences[3] is differences[4] is None
+    (only,) = (row for row in table(
+        gather(str(tmp_path)), baseline="data.dataset.crowding=1 decoder=mlp", resamples=0, seed=0
+    ) if "difference" in row)
+    assert only["name"] == "data.dataset.crowding=1 decoder=lstm"
+
+
 def test_however_clear_a_difference_is_its_p_is_not_zero(tmp_path):
     write_run(tmp_path / "a", ["decoder=mlp"], [False] * 6)
     write_run(tmp_path / "b", ["decoder=lstm"], [True] * 6)
