@@ -63,6 +63,8 @@ class Predictions:
     """The places (x, y) that each step read, a square grid row by row, normalised to the canvas."""
     attention: Float[Tensor, "B Q L"] | None = None
     """Of a decoder that looks everywhere: how much each step did so at each location; they sum to 1."""
+    draft: bool = False
+    """Whether they may name an object several times, as a later pass chooses among them."""
     losses: dict[str, Float[Tensor, ""]] = field(default_factory=dict)
     """What the decoder asks of itself while it is trained, beyond what the set loss does."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torchvision.ops import box_convert, box_iou
 
@@ -40,9 +40,11 @@ class ListReader(nn.Module):
         coverage: whether a step is told how much earlier proposals of its class cover its own: the largest IoU, the
             largest product of IoU and score, the logarithm of one more than the number of IoUs above 0.5, and its rank
             from 0 to 1.
-        feedback: whether a step is also told what the steps before it made of theirs: the largest product of its IoU with
-            an earlier proposal of its class and the score written for that one, and the logarithm of one more than the
-            sum of those products. For memories that go step by step.
+        feedback: whether a step of the last pass is also told what the steps before it made of theirs: the largest product
+            of its IoU with an earlier proposal of its class and the score written for that one, and the logarithm of one
+            more than the sum of those products. The passes before it are then drafts, which the last one reads sorted
+            anew: each of their slots may answer by itself (`near_iou` in `SetLoss`), and the last pass has to choose. Not
+            for `transformer` or two directions, which do not go step by step.
         writes: boxes that the first pass writes for each proposal; later passes refine them all.
         denoising: in training, copies of every object that are read as further lists, boxes and labels noised: one
             copy is to be answered, the others are to be recognised as written (after DN-DETR, Li et al. 2022).
@@ -59,11 +61,13 @@ class ListReader(nn.Module):
         if order not in ORDERS:
             raise InputError(f"decoder.order is {order!r}; there are {', '.join(ORDERS)}")
         self.proposals, self.slots = slots, slots * writes
-        self.order, self.denoising, self.groups, self.num_classes = order, denoising, groups, num_classes
+        self.order, self.feedback = order, feedback
+        self.denoising, self.groups, self.num_classes = denoising, groups, num_classes
         self.passes = nn.ModuleList(
             ListPass(
                 width=width, strides=strides, num_classes=num_classes, memory=memory(), hidden_size=hidden_size,
-                dropout=dropout, points=points, coverage=coverage, feedback=feedback, writes=1 if number else writes,
+                dropout=dropout, points=points, coverage=coverage, feedback=feedback and number == passes - 1,
+                writes=1 if number else writes,
             )
             for number in range(passes)
         )
@@ -74,24 +78,34 @@ class ListReader(nn.Module):
             if self.denoising and any(len(target.labels) for target in targets):
                 lists.append(noised(targets, self.denoising, self.num_classes))
             lists += [_shuffled(_jittered(scene.proposals, 0.1)) for _ in range(self.groups - 1)]
-        return [written for given in [*lists, self._ordered(scene.proposals)] for written in self._read(scene, given)]
+        return [written for given in [*lists, self._given(scene.proposals)] for written in self._read(scene, given)]
 
-    def _read(self, scene: Scene, proposals: Predictions) -> list[Predictions]:
-        written = []
-        state = None
-        for one_pass in self.passes:
-            proposals, state = one_pass(scene, proposals.detach(), state)
-            written.append(proposals)
-        return written
-
-    def _ordered(self, proposals: Predictions) -> Predictions:
+    def _given(self, proposals: Predictions) -> Predictions:
+        """The proposals, the best of which comes first, in the order of the first pass."""
         if self.order == "score":
             return proposals
         if self.order == "left_to_right":
-            return proposals.gather(proposals.boxes[..., [0, 2]].sum(-1).argsort(dim=1, stable=True))
+            return proposals.gather(self._sorted(proposals))
         count = proposals.boxes.shape[1]
         order = torch.randperm(count, generator=torch.Generator().manual_seed(count)).to(proposals.boxes.device)
         return proposals.gather(order.expand(len(proposals.boxes), -1))
+
+    def _read(self, scene: Scene, proposals: Predictions) -> list[Predictions]:
+        written: list[Predictions] = []
+        state = None
+        for one_pass in self.passes:
+            if proposals.draft and self.order != "random":
+                again = self._sorted(proposals)
+                proposals = proposals.gather(again)
+                state = state.gather(1, again.unsqueeze(-1).expand_as(state))
+            proposals, state = one_pass(scene, proposals.detach(), state)
+            proposals.draft = self.feedback and len(written) < len(self.passes) - 1
+            written.append(proposals)
+        return written
+
+    def _sorted(self, proposals: Predictions) -> Int64[Tensor, "B Q"]:
+        key = -proposals.logits.amax(-1) if self.order == "score" else proposals.boxes[..., [0, 2]].sum(-1)
+        return key.argsort(dim=1, stable=True)
 
 
 class ListPass(nn.Module):
@@ -103,7 +117,7 @@ class ListPass(nn.Module):
     ):
         super().__init__()
         if feedback and not getattr(memory, "goes_step_by_step", False):
-            raise InputError("decoder.feedback needs a memory that goes step by step: lstm or gru, not bidirectional")
+            raise InputError("decoder.feedback needs a reader that goes step by step: lstm, gru or mlp, not bidirectional")
         self.coverage = coverage
         self.feedback = nn.Linear(2, hidden_size) if feedback else None
         self.reading = Reading(

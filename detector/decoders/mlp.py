@@ -20,9 +20,18 @@ class MLP(ListReader):
 
     def __init__(self, *, hidden_size: int, layers: int, dropout: float, **reading):
         def memory() -> nn.Module:
-            return nn.Sequential(*(FeedForward(hidden_size, dropout) for _ in range(layers)))
+            return NoMemory(*(FeedForward(hidden_size, dropout) for _ in range(layers)))
 
         super().__init__(memory=memory, hidden_size=hidden_size, dropout=dropout, **reading)
+
+
+class NoMemory(nn.Sequential):
+    """Layers in the place of a memory. Step by step they know of earlier steps what they are told, and nothing else."""
+
+    goes_step_by_step = True
+
+    def step(self, read: Float[Tensor, "B H"], memory: None) -> tuple[Float[Tensor, "B H"], None]:
+        return self(read), None
 
 
 class FeedForward(nn.Module):
@@ -34,5 +43,5 @@ class FeedForward(nn.Module):
             nn.Linear(size, 4 * size), nn.ReLU(), nn.Dropout(dropout), nn.Linear(4 * size, size)
         )
 
-    def forward(self, read: Float[Tensor, "B Q H"]) -> Float[Tensor, "B Q H"]:
+    def forward(self, read: Float[Tensor, "*S H"]) -> Float[Tensor, "*S H"]:
         return read + self.layer(read)

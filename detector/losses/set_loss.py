@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torchvision.ops import box_iou
 
@@ -19,9 +19,10 @@ class SetLoss:
 
     Each pass is matched for itself. All terms are divided by the number of objects in the batch (at least 1).
 
-    With `near_iou`, slots that were not matched learn a box too: that of the object they overlap most, if by so much. The
-    slots of an object share its weight in the box terms. Scores stay one-to-one; boxes learn from many more examples, as
-    in a box head that is trained on every proposal near an object (Cascade R-CNN, Cai and Vasconcelos 2018).
+    With `near_iou`, slots that were not matched learn too, from the object they overlap most, if by so much: in every pass
+    its box, the slots of an object sharing its weight; and in drafts its class, as sure as
+    their box is good. So boxes and their quality are learnt from many examples, as in a box head that is trained on every
+    proposal near an object (Cascade R-CNN, Cai and Vasconcelos 2018), and the last pass alone has to choose one of them.
 
     Args:
         matcher: maps `(Predictions, targets)` to an `Assignment` an image.
@@ -30,7 +31,7 @@ class SetLoss:
         class_weight, l1_weight, overlap_weight: of the three terms.
         stop_weight: of `stop_loss`, for decoders that end by themselves.
         monotone_weight: of `monotone_loss`.
-        near_iou: 0 … 1; None for boxes one-to-one.
+        near_iou: 0 … 1; None: one-to-one throughout.
     """
 
     def __init__(
@@ -57,25 +58,32 @@ class SetLoss:
         self, predictions: Predictions, assignments: list[Assignment], targets: list[Target]
     ) -> dict[str, Float[Tensor, ""]]:
         """The terms of one pass under a given assignment."""
-        logits = predictions.logits
-        image = torch.cat([torch.full_like(a.slots, i) for i, a in enumerate(assignments)])
-        slots = torch.cat([a.slots for a in assignments])
-        labels = torch.cat([t.labels[a.objects] for t, a in zip(targets, assignments)])
-        truth = torch.cat([t.boxes[a.objects] for t, a in zip(targets, assignments)])
-        boxes = predictions.boxes[image, slots]
-        objects = max(1, sum(len(target.labels) for target in targets))
+        logits, boxes = predictions.logits, predictions.boxes
+        labels = torch.cat([target.labels for target in targets])
+        truth = torch.cat([target.boxes for target in targets])
+        objects = max(1, len(labels))
+        matched = _owners(boxes, assignments, targets)
+        near = matched if self.near_iou is None else _owners(boxes, assignments, targets, self.near_iou)
 
-        quality = torch.zeros_like(logits)
-        quality[image, slots, labels] = box_iou(boxes.detach(), truth).diagonal().to(logits.dtype)
-        positive = torch.zeros_like(logits, dtype=torch.bool)
-        positive[image, slots, labels] = True
-        share = torch.ones_like(truth[:, 0])
-        if self.near_iou is not None:
-            boxes, truth, share = self._near(predictions.boxes, assignments, targets)
+        image, slot = (near >= 0).nonzero(as_tuple=True)
+        owner = near[image, slot]
+        share = 1 / owner.bincount(minlength=objects)[owner].to(boxes.dtype)
+        learning, answer = boxes[image, slot], truth[owner]
+        l1 = (share * (learning - answer).abs().sum(1)).sum()
+        overlap = (share * self.overlap_loss(learning, answer, reduction="none")).sum()
+
+        many = predictions.draft and self.near_iou is not None
+        image, slot = ((near if many else matched) >= 0).nonzero(as_tuple=True)
+        owner = near[image, slot]
+        quality, positive = torch.zeros_like(logits), torch.zeros_like(logits, dtype=torch.bool)
+        iou = box_iou(boxes[image, slot].detach(), truth[owner]).diagonal()
+        quality[image, slot, labels[owner]] = iou.to(logits.dtype)
+        positive[image, slot, labels[owner]] = True
+        scores = self.class_loss(logits, quality, positive)
+        if many:
+            scores = scores * objects / quality.sum().clamp(min=1)
         terms = {
-            "class": self.class_weight * self.class_loss(logits, quality, positive),
-            "l1": self.l1_weight * (share * (boxes - truth).abs().sum(1)).sum(),
-            "overlap": self.overlap_weight * (share * self.overlap_loss(boxes, truth, reduction="none")).sum(),
+            "class": self.class_weight * scores, "l1": self.l1_weight * l1, "overlap": self.overlap_weight * overlap,
             **predictions.losses,
         }
         if predictions.stop is not None:
@@ -84,21 +92,19 @@ class SetLoss:
             terms["monotone"] = self.monotone_weight * monotone_loss(predictions)
         return {name: term / objects for name, term in terms.items()}
 
-    def _near(
-        self, boxes: Float[Tensor, "B Q 4"], assignments: list[Assignment], targets: list[Target]
-    ) -> tuple[Float[Tensor, "K 4"], Float[Tensor, "K 4"], Float[Tensor, "K"]]:
-        """Boxes that are to learn, their truth, and the share of each in its object's weight."""
-        near, truth, share = [], [], []
-        for mine, assignment, target in zip(boxes, assignments, targets):
-            if not len(target.labels):
-                continue
-            iou, owner = box_iou(mine.detach(), target.boxes).max(1)
-            owner = owner.masked_fill(iou < self.near_iou, -1)
-            owner[assignment.slots] = assignment.objects
-            some = (owner >= 0).nonzero().squeeze(1)
-            owner = owner[some]
-            near.append(mine[some])
-            truth.append(target.boxes[owner])
-            share.append(1 / owner.bincount(minlength=len(target.labels))[owner].to(mine.dtype))
-        nothing = boxes[0, :0]
-        return torch.cat([nothing, *near]), torch.cat([nothing, *truth]), torch.cat([nothing[:, 0], *share])
+
+def _owners(
+    boxes: Float[Tensor, "B Q 4"], assignments: list[Assignment], targets: list[Target], near_iou: float | None = None
+) -> Int64[Tensor, "B Q"]:
+    """The object each slot answers for, numbered over all images; -1 for none.
+
+    With `near_iou`, slots that were not matched answer for the object they overlap most, if by so much.
+    """
+    owners, before = torch.full_like(boxes[..., 0], -1, dtype=torch.int64), 0
+    for mine, of_slots, assignment, target in zip(boxes, owners, assignments, targets):
+        if near_iou is not None and len(target.labels):
+            iou, nearest = box_iou(mine.detach(), target.boxes).max(1)
+            of_slots.copy_((before + nearest).where(iou >= near_iou, -1))
+        of_slots[assignment.slots] = before + assignment.objects
+        before += len(target.labels)
+    return owners

@@ -133,6 +133,34 @@ def test_orders():
         lstm(order="size")
 
 
+@pytest.mark.parametrize("order", ["score", "left_to_right", "random"])
+def test_a_draft_is_read_sorted_anew(order, monkeypatch):
+    decoder, seen = outspoken(lstm(order=order, feedback=True)), []
+
+    def spy(read):
+        def forward(scene, given, state):
+            written = read(scene, given, state)
+            seen.append((given, state, *written))
+            return written
+        return forward
+
+    for one in decoder.passes:
+        monkeypatch.setattr(one, "forward", spy(one.forward))
+    decoder(scene())
+    (_, nothing, draft, known), (again, state, _, _) = seen
+    key = {"score": -again.logits.amax(-1), "left_to_right": again.boxes[..., [0, 2]].sum(-1)}.get(order)
+    assert nothing is None and (torch.equal(again.boxes, draft.boxes) if key is None else (key.diff(dim=1) >= 0).all())
+    for image in range(2):  # each state stays with its box
+        place = (again.boxes[image][:, None] == draft.boxes[image]).all(-1).int().argmax(1)
+        assert sorted(place.tolist()) == list(range(10)) and torch.equal(state[image], known[image][place])
+
+
+def test_with_feedback_all_passes_but_the_last_are_drafts():
+    read = scene()
+    assert [written.draft for written in lstm(passes=3, groups=2, feedback=True)(read, [])] == 2 * [True, True, False]
+    assert not any(written.draft for written in lstm(passes=3)(read))
+
+
 def test_what_earlier_proposals_cover_by_hand():
     boxes = torch.tensor([[[0.0, 0.0, 0.4, 0.4], [0.0, 0.0, 0.4, 0.16], [0.0, 0.0, 0.4, 0.4], [0.0, 0.0, 0.4, 0.4]]])
     logits = torch.tensor([[[1.0, 0.0], [0.5, 0.0], [0.0, 1.0], [0.3, 0.0]]])
@@ -146,15 +174,14 @@ def test_what_earlier_proposals_cover_by_hand():
 def test_feedback_starts_as_no_feedback():
     """Going step by step changes nothing as long as what is fed back weighs nothing."""
     given = proposals()
-    for kind, options in ((LSTM, {}), (LSTM, {"layers": 2}), (GRU, {})):
-        plain, told = outspoken(lstm(kind, **options)), outspoken(lstm(kind, feedback=True, **options))
+    for kind, options in ((LSTM, {}), (LSTM, {"layers": 2}), (GRU, {}), (MLP, {})):
+        plain, told = (outspoken(lstm(kind, passes=1, feedback=fed, **options)) for fed in (False, True))
         told.load_state_dict(plain.state_dict(), strict=False)
-        for one_pass in told.passes:
-            torch.nn.init.zeros_(one_pass.feedback.weight), torch.nn.init.zeros_(one_pass.feedback.bias)
+        torch.nn.init.zeros_(told.passes[0].feedback.weight), torch.nn.init.zeros_(told.passes[0].feedback.bias)
         with torch.no_grad():
-            for ours, theirs in zip(plain(scene(given)), told(scene(given))):
-                torch.testing.assert_close(ours.logits, theirs.logits)
-                torch.testing.assert_close(ours.boxes, theirs.boxes)
+            (ours,), (theirs,) = plain(scene(given)), told(scene(given))
+        torch.testing.assert_close(ours.logits, theirs.logits)
+        torch.testing.assert_close(ours.boxes, theirs.boxes)
 
 
 def test_what_is_fed_back_by_hand():
@@ -176,8 +203,8 @@ def test_what_is_fed_back_by_hand():
 
 def test_feedback_knows_the_steps_before_alone():
     assert same_steps(outspoken(lstm(feedback=True, passes=1)), *changed_at(4)) == [True] * 4 + [False] * 6
-    for kind, options in ((MLP, {}), (Transformer, {"heads": 2}), (LSTM, {"bidirectional": True})):
-        with pytest.raises(InputError, match="feedback needs a memory that goes step by step: lstm or gru"):
+    for kind, options in ((Transformer, {"heads": 2}), (LSTM, {"bidirectional": True})):
+        with pytest.raises(InputError, match="feedback needs a reader that goes step by step: lstm, gru or mlp"):
             lstm(kind, feedback=True, **options)
 
 

@@ -78,6 +78,22 @@ def test_boxes_near_an_object_learn_by_hand():
     assert none["l1"].item() == none["overlap"].item() == 0
 
 
+def test_scores_of_drafts_are_one_to_many_by_hand():
+    """Slots 0 and 1 lie on the object with IoU .8 and 1, slot 1 being matched; slot 2 lies nowhere."""
+    boxes = torch.tensor([[[0.0, 0.0, 0.5, 0.4], [0.0, 0.0, 0.5, 0.5], [0.0, 0.9, 0.1, 1.0]]])
+    target = Target(torch.tensor([[0.0, 0.0, 0.5, 0.5]]), torch.tensor([0]), 0, (9, 9))
+    pairs = [Assignment(torch.tensor([1]), torch.tensor([0]))]
+    loss, log2 = set_loss(), math.log(2)
+    one_to_one = (1 + 2 * 0.75 * 0.25) * log2
+    for near_iou, draft, expected in (
+        (None, False, one_to_one), (None, True, one_to_one), (0.5, False, one_to_one),
+        (0.5, True, (0.8 + 1 + 0.75 * 0.25) * log2 / 1.8),  # divided by the sum of the IoUs
+    ):
+        loss.near_iou = near_iou
+        terms = loss.one_pass(Predictions(torch.zeros(1, 3, 1), boxes, draft=draft), pairs, [target])
+        assert terms["class"].item() == pytest.approx(expected, rel=1e-4)
+
+
 def test_a_perfect_answer_costs_nothing():
     truth = torch.tensor([[0.1, 0.1, 0.4, 0.5], [0.5, 0.2, 0.9, 0.9]])
     target = Target(truth, torch.tensor([1, 0]), 0, (9, 9))
