@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -39,16 +38,11 @@ class Recurrence(nn.Module):
             nothing = torch.zeros_like(read)
             memory = [(nothing, nothing)] * self.cell.num_layers
         after = []
-        for (hidden, cell), weights in zip(memory, self.cell.all_weights):
-            seen, known = F.linear(read, weights[0], weights[2]), F.linear(hidden, weights[1], weights[3])
+        for state, weights in zip(memory, self.cell.all_weights):
             if isinstance(self.cell, nn.LSTM):
-                enter, stay, new, leave = (seen + known).chunk(4, 1)
-                cell = stay.sigmoid() * cell + enter.sigmoid() * new.tanh()
-                hidden = leave.sigmoid() * cell.tanh()
+                state = torch.lstm_cell(read, state, *weights)
             else:
-                (reset, stay, new), (reset_known, stay_known, new_known) = seen.chunk(3, 1), known.chunk(3, 1)
-                new = (new + (reset + reset_known).sigmoid() * new_known).tanh()
-                hidden = new + (stay + stay_known).sigmoid() * (hidden - new)
-            after.append((hidden, cell))
-            read = hidden
+                state = (torch.gru_cell(read, state[0], *weights),)
+            after.append(state)
+            read = state[0]
         return read, after
