@@ -203,6 +203,12 @@ def test_a_comparison_goes_on_where_it_stopped(tmp_path, capsys):
     assert "| dense | 2 |" in said and "comparison.md, comparison.csv" in said
     assert (tmp_path / "comparison.md").read_text().strip() in said and (tmp_path / "cost.png").exists()
     assert not list(tmp_path.glob("*.log"))
+    records = tmp_path / "table" / "records"
+    for finished in (4, 3):  # records of a table made there before do not stay
+        command("compare", f"runs={tmp_path}", f"output_dir={tmp_path}/table", "resamples=0", "rounds=0")
+        assert len(list(records.iterdir())) == finished
+        (stopped / "record.json").unlink(missing_ok=True)
+    assert f"{stopped} has no record.json" in capsys.readouterr().out
     said = refused(capsys, "train", *sweep, "trainer.precision=bf16-mixed")  # which is not part of a directory's name
     assert "holds a run with other options (trainer)" in said
 
@@ -243,7 +249,7 @@ def test_what_a_person_can_mend_is_one_sentence(arguments, sentence, tmp_path, c
     ("eval", [], "checkpoint"),
     ("eval", ["checkpoint=nothing.ckpt"], "no checkpoint nothing.ckpt"),
     ("predict", ["checkpoint=nothing.ckpt", "source=nowhere"], "no pictures or videos at 'nowhere'"),
-    ("compare", ["runs=nowhere"], "no finished runs (record.json) under 'nowhere'"),
+    ("compare", ["runs=nowhere"], "no finished runs under 'nowhere'; give a folder"),
 ])
 def test_eval_and_predict_complain_too(tool, arguments, sentence, tmp_path, capsys):
     assert sentence in refused(capsys, tool, *arguments, f"hydra.run.dir={tmp_path}")

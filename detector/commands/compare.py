@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from detector.evaluation.comparison import (
 )
 from detector.evaluation.cost import milliseconds
 
+log = logging.getLogger(__name__)
 TIMED_IMAGES = 16
 
 
@@ -32,7 +34,9 @@ def compare(config: DictConfig) -> None:
     """Write comparison.md, comparison.csv and plots of the runs under a folder."""
     if config.threads:
         torch.set_num_threads(config.threads)
-    rows = gather(config.runs)
+    rows, left_out = gather(config.runs)
+    for reason in left_out:
+        log.warning("%s; left out", reason)
     made = table(rows, baseline=config.baseline, resamples=config.resamples, seed=config.seed)
     if config.rounds:
         times = _times(rows, config.rounds, config.device)
@@ -56,8 +60,12 @@ def compare(config: DictConfig) -> None:
 
 
 def _keep_records(rows: dict[str, list[Run]], folder: Path) -> None:
-    """The runs' own records beside a table that is kept apart from them: every figure in it comes from these."""
+    """The runs' own records beside a table that is kept apart from them: every figure in it comes from these.
+
+    Those of a table made there before are removed."""
     folder.mkdir(parents=True, exist_ok=True)
+    for before in folder.glob("*.json"):
+        before.unlink()
     for name, runs in rows.items():
         for run in runs:
             file = re.sub(r"[^\w.=-]+", "_", f"{name} seed={run.record['seed']}")

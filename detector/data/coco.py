@@ -48,7 +48,7 @@ class COCO(DetectionDataset):
         content = _read(file)
         entries = content["images"]
         if shared:
-            entries = fraction(entries, splits, split, seed)
+            entries = fraction(entries, splits, split)
         if not entries:
             raise InputError(f"split {split!r} is empty: {file} lists no image for it")
 

@@ -23,7 +23,7 @@ class DataModule(lightning.LightningDataModule):
         class_names: labels in order; None takes those of the training split.
         batch_size: images a batch and process.
         num_workers: processes that prepare batches; 0 prepares them in the main one.
-        seed: of shuffling, augmentation and generated or fractional splits.
+        seed: of shuffling, augmentation and generated training pictures.
     """
 
     def __init__(

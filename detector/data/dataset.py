@@ -186,11 +186,13 @@ def clean_boxes(
     return clipped, keep
 
 
-def fraction(items: Sequence, fractions: dict[str, float], split: str, seed: int) -> list:
-    """The items of one split, where splits are shares of a seeded shuffle, in the order of `fractions`."""
+def fraction(items: Sequence, fractions: dict[str, float], split: str) -> list:
+    """The items of one split, where splits are shares of a shuffle, in the order of `fractions`.
+
+    The shuffle is always the same: runs of several seeds are tested on the same images."""
     if sum(fractions.values()) > 1 + 1e-9 or min(fractions.values()) < 0:
         raise InputError(f"the splits' fractions are {fractions}; they must be at least 0 and sum up to 1 at most")
-    order = np.random.default_rng(seed).permutation(len(items))
+    order = np.random.default_rng(0).permutation(len(items))
     names = list(fractions)
     start = sum(fractions[name] for name in names[: names.index(split)])
     low, high = (round(edge * len(items)) for edge in (start, start + fractions[split]))

@@ -39,8 +39,9 @@ class Shapes(DetectionDataset):
         side: smallest and largest side of an object in pixels.
         crowding: 0 … 1. At 0 no two boxes touch; above, up to three quarters of the objects are set next to an earlier one of the
             same class and about the same size, the more of them and the closer the higher the value.
-        new_each_epoch: splits whose pictures are new in every epoch; the others keep theirs.
-        seed: of the pictures.
+        new_each_epoch: splits whose pictures are new in every epoch and with every seed; the others keep theirs, so that
+            runs of several seeds are tested on the same pictures.
+        seed: of pictures that are new, and of the augmentation.
         transform, on_bad_sample: see `DetectionDataset`.
         class_names: those of the shapes, in their order; given only to check that a checkpoint knows the same.
     """
@@ -58,7 +59,8 @@ class Shapes(DetectionDataset):
             raise InputError(f"shapes have the classes {CLASS_NAMES}, not {list(class_names)}")
         self.size, self.objects, self.side, self.crowding = tuple(size), tuple(objects), tuple(side), crowding
         self.first = list(splits).index(split) * 10_000_000
-        self.pictures_seed, self.new_each_epoch = seed, split in new_each_epoch
+        self.new_each_epoch = split in new_each_epoch
+        self.pictures_seed = seed if self.new_each_epoch else 0
         super().__init__(
             class_names=CLASS_NAMES, records=_Drawn(self, splits[split]), transform=transform,
             on_bad_sample=on_bad_sample, seed=seed,

@@ -56,7 +56,7 @@ class VOC(DetectionDataset):
         if (base / "VOCdevkit").is_dir():
             base = base / "VOCdevkit"
         report = Report(f"{base} ({split})")
-        files = _annotation_files(base, splits, split, seed, how_to_get)
+        files = _annotation_files(base, splits, split, how_to_get)
         if not files:
             raise InputError(f"split {split!r} of {base} is empty: {splits[split]} names no annotated image")
         trees = {file: tree for file in files if (tree := _parse(file, report, on_bad_sample)) is not None}
@@ -79,11 +79,11 @@ class VOC(DetectionDataset):
         )
 
 
-def _annotation_files(base: Path, splits: dict, split: str, seed: int, how_to_get: str) -> list[Path]:
+def _annotation_files(base: Path, splits: dict, split: str, how_to_get: str) -> list[Path]:
     wanted = splits[split]
     if isinstance(wanted, (int, float)):
         files = sorted(base.rglob("*.xml"))
-        return fraction(files, splits, split, seed)
+        return fraction(files, splits, split)
     files = []
     for name in [wanted] if isinstance(wanted, str) else wanted:
         folder, _, listed = name.rpartition("/")

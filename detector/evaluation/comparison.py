@@ -26,6 +26,9 @@ from matplotlib.ticker import MaxNLocator  # noqa: E402
 INCIDENTAL = ("experiment", "seed", "data.dataset.root", "data.num_workers", "threads", "pictures", "trainer.accelerator",
               "trainer.devices", "trainer.precision", "output_dir", "checkpoint", "continue", "hydra.")
 """Options that do not make two runs different things."""
+NEEDED = ("options", "seed", "data", "split", "images", "decoder", "parameters", "multiply_adds", "peak_megabytes",
+          "train_seconds", "boxes_per_image", "metrics", "crowding")
+"""Of a record."""
 COLUMNS = {  # key of a row: heading
     "name": "run", "seeds": "seeds", "AP": "AP", "AP_std": "± seeds", "AP_low": "95 % from", "AP_high": "to",
     "AP50": "AP50", "AP75": "AP75", "recall_apart": "recall apart", "recall_overlapping": "recall overlapping",
@@ -41,16 +44,32 @@ class Run:
 
     folder: Path
     record: dict
+    matches: Matches
+
+    @classmethod
+    def read(cls, folder: Path) -> Run:
+        """What a run has left.
+
+        Raises:
+            InputError: it is not finished, something is broken, or an older version wrote it.
+        """
+        file = folder / "record.json"
+        if not file.is_file():
+            raise InputError(f"{folder} has no record.json: it is not finished; the command that made it goes on with it")
+        try:
+            record = json.loads(file.read_text())
+        except ValueError as error:
+            raise InputError(f"{file}, line {getattr(error, 'lineno', 1)}: not JSON ({error}); test the run again") from None
+        lacking = [key for key in NEEDED if key not in record]
+        if lacking:
+            raise InputError(f"{file} lacks {', '.join(lacking)}: it is of an older version; test its run again")
+        return cls(folder, record, Matches.load(folder / "matches_decoder.npz"))
 
     @cached_property
     def options(self) -> dict[str, str]:
         """What it was asked to be on the command line, but for what is incidental."""
         pairs = (option.lstrip("+~").partition("=")[::2] for option in self.record["options"])
         return {key: value for key, value in pairs if not key.startswith(INCIDENTAL)}
-
-    @cached_property
-    def matches(self) -> Matches:
-        return Matches.load(self.folder / "matches_decoder.npz")
 
     @cached_property
     def curve(self) -> list[tuple[int, float]]:
@@ -62,18 +81,28 @@ class Run:
         return sorted(points.items())
 
 
-def gather(pattern: str) -> dict[str, list[Run]]:
+def gather(pattern: str) -> tuple[dict[str, list[Run]], list[str]]:
     """Finished runs under a folder, or under all that a pattern names, by the options in which they differ (by the values
     alone where it is one option); runs of one row differ in their seed alone.
 
+    Returns:
+        The rows, and a sentence about every run that was left out: unfinished, broken, or a second one of equal options
+        and seed.
+
     Raises:
-        InputError: there are none, two have the same options and seed, or they were tested on different images.
+        InputError: there are none, or they were tested on different images.
     """
-    folders = [Path(pattern)] if Path(pattern).is_dir() else sorted(map(Path, glob(pattern)))
-    files = sorted(file for folder in folders for file in folder.rglob("record.json"))
-    runs = [Run(file.parent, json.loads(file.read_text())) for file in files]
+    roots = [Path(pattern)] if Path(pattern).is_dir() else map(Path, glob(pattern))
+    files = {file for root in roots for name in ("record.json", "config.yaml") for file in root.rglob(name)}
+    runs, left_out = [], []
+    for folder in sorted({file.parent for file in files if file.parent.name != ".hydra"}):
+        try:
+            runs.append(Run.read(folder))
+        except InputError as error:
+            left_out.append(str(error))
     if not runs:
-        raise InputError(f"no finished runs (record.json) under {pattern!r}; give a folder of run directories or a pattern")
+        reasons = "; ".join(["", *left_out])
+        raise InputError(f"no finished runs under {pattern!r}{reasons}; give a folder of run directories or a pattern")
     tested = {(run.record["data"].removeprefix("compare_"), run.record["split"], run.record["images"]) for run in runs}
     if len(tested) > 1:
         raise InputError(f"runs under {pattern!r} were tested on different data: {', '.join(map(str, sorted(tested)))}")
@@ -85,12 +114,13 @@ def gather(pattern: str) -> dict[str, list[Run]]:
         differing = sorted(options - common)
         name = " ".join(value if len(keys) == 1 else f"{key}={value}" for key, value in differing)
         name = name or run.record["decoder"]
-        rows.setdefault(name, []).append(run)
-    for name, of_row in rows.items():
-        seeds = [run.record["seed"] for run in of_row]
-        if len(set(seeds)) < len(seeds):
-            raise InputError(f"two runs of {name} under {pattern!r} have the same seed; keep one of them")
-    return rows
+        of_row = rows.setdefault(name, [])
+        same = [other.folder for other in of_row if other.record["seed"] == run.record["seed"]]
+        if same:
+            left_out.append(f"{run.folder} has the options and the seed of {same[0]}, which is kept")
+        else:
+            of_row.append(run)
+    return rows, left_out
 
 
 def resampled(runs: Sequence[Run], weights: Int[np.ndarray, "R I"]) -> Float[np.ndarray, "R"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int64
@@ -102,13 +103,19 @@ class Matches:
         """Read what `save` wrote.
 
         Raises:
-            InputError: an older version wrote it.
+            InputError: it is not there, is broken, or an older version wrote it.
         """
-        with np.load(file) as archive:
-            lacking = sorted({field.name for field in fields(Matches)} - set(archive.files))
-            if lacking:
-                raise InputError(f"{file} lacks {', '.join(lacking)}: it is of an older version; test its run again")
-            return Matches(**{field.name: archive[field.name] for field in fields(Matches)})
+        if not file.is_file():
+            raise InputError(f"{file.parent} has no {file.name}; test its run again")
+        try:
+            with np.load(file) as archive:
+                arrays = dict(archive)
+        except (OSError, ValueError, EOFError, BadZipFile) as error:
+            raise InputError(f"{file} cannot be read ({error}); test its run again") from None
+        lacking = sorted({field.name for field in fields(Matches)} - set(arrays))
+        if lacking:
+            raise InputError(f"{file} lacks {', '.join(lacking)}: it is of an older version; test its run again")
+        return Matches(**{field.name: arrays[field.name] for field in fields(Matches)})
 
     def average_precision(self, weights: Int[np.ndarray, "R I"] | None = None) -> Float[np.ndarray, "R T"]:
         """AP at every IoU threshold, the mean over classes, as COCO defines it.

@@ -38,11 +38,13 @@ def test_the_same_bytes_everywhere():
     assert digest.hexdigest() == "a1cf0afcc1a771549352e100856c0ddd8624eca50e0e3d304f0170f4d1c3c3e5"
 
 
-def test_seeds_and_splits_differ():
+def test_splits_differ_and_seeds_where_pictures_are_new():
     first = shapes().draw(0)[0]
-    assert not np.array_equal(first, shapes(seed=1).draw(0)[0])
     assert not np.array_equal(first, shapes(split="val").draw(0)[0])
     assert np.array_equal(first, shapes().draw(0)[0])
+    assert not np.array_equal(first, shapes(seed=1, new_each_epoch=["train"]).draw(0)[0])
+    for of_val in ({"split": "val", "new_each_epoch": ["train"]}, {}):  # runs of several seeds are tested on the same
+        assert np.array_equal(shapes(**of_val).draw(0)[0], shapes(seed=1, **of_val).draw(0)[0])
 
 
 def test_new_pictures_in_every_epoch():

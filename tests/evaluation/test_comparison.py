@@ -57,14 +57,14 @@ def ap(share: float) -> float:
 
 def test_rows_are_named_by_what_differs(tmp_path):
     write_two(tmp_path)
-    rows = gather(str(tmp_path))
+    rows, _ = gather(str(tmp_path))
     assert {name: len(runs) for name, runs in rows.items()} == {"mlp": 2, "lstm": 2}
-    assert set(gather(f"{tmp_path}/a*")) == {"lstm"}  # nothing differs: the record's decoder names it
+    assert set(gather(f"{tmp_path}/a*")[0]) == {"lstm"}  # nothing differs: the record's decoder names it
 
 
 def test_table_by_hand(tmp_path):
     write_two(tmp_path)
-    best, base = table(gather(str(tmp_path)), baseline="mlp", resamples=400, seed=0)
+    best, base = table(gather(str(tmp_path))[0], baseline="mlp", resamples=400, seed=0)
     assert (best["name"], base["name"]) == ("lstm", "mlp")
     assert best["AP"] == pytest.approx(ap(5 / 6)) and base["AP"] == pytest.approx(ap(1 / 2))
     assert best["difference"] == pytest.approx(ap(5 / 6) - ap(1 / 2)) and "difference" not in base
@@ -81,7 +81,7 @@ def test_each_row_is_compared_with_the_baseline_on_its_data(tmp_path):
     for (decoder, crowding), hits in found.items():
         options = [f"decoder={decoder}", f"data.dataset.crowding={crowding}"]
         write_run(tmp_path / f"{decoder}{crowding}", options, [number < hits for number in range(6)])
-    rows = table(gather(str(tmp_path)), baseline="decoder=mlp", resamples=50, seed=0)
+    rows = table(gather(str(tmp_path))[0], baseline="decoder=mlp", resamples=50, seed=0)
     assert [row["name"] for row in rows] == [
         f"data.dataset.crowding={crowding} decoder={decoder}"
         for crowding, decoder in ((0, "lstm"), (0, "mlp"), (1, "lstm"), (1, "mlp"), (2, "lstm"))
@@ -90,7 +90,7 @@ def test_each_row_is_compared_with_the_baseline_on_its_data(tmp_path):
     assert differences[0] == pytest.approx(ap(3 / 6) - ap(1 / 6)) and differences[2] == pytest.approx(1 - ap(2 / 6))
     assert differences[1] is differences[3] is differences[4] is None
     (only,) = (row for row in table(
-        gather(str(tmp_path)), baseline="data.dataset.crowding=1 decoder=mlp", resamples=0, seed=0
+        gather(str(tmp_path))[0], baseline="data.dataset.crowding=1 decoder=mlp", resamples=0, seed=0
     ) if "difference" in row)
     assert only["name"] == "data.dataset.crowding=1 decoder=lstm"
 
@@ -98,7 +98,7 @@ def test_each_row_is_compared_with_the_baseline_on_its_data(tmp_path):
 def test_however_clear_a_difference_is_its_p_is_not_zero(tmp_path):
     write_run(tmp_path / "a", ["decoder=mlp"], [False] * 6)
     write_run(tmp_path / "b", ["decoder=lstm"], [True] * 6)
-    best, _ = table(gather(str(tmp_path)), baseline="mlp", resamples=199, seed=0)
+    best, _ = table(gather(str(tmp_path))[0], baseline="mlp", resamples=199, seed=0)
     assert best["difference_low"] > 0 and best["p"] == pytest.approx(2 / 200)
 
 
@@ -106,7 +106,7 @@ def test_a_run_compared_with_its_equal_is_no_different(tmp_path):
     hits = [True, False, True, True, False, True]
     write_run(tmp_path / "a", ["decoder=mlp"], hits)
     write_run(tmp_path / "b", ["decoder=lstm"], hits)
-    rows = table(gather(str(tmp_path)), baseline="mlp", resamples=200, seed=0)
+    rows = table(gather(str(tmp_path))[0], baseline="mlp", resamples=200, seed=0)
     (other,) = (row for row in rows if row["name"] == "lstm")
     assert other["difference"] == other["difference_low"] == other["difference_high"] == 0 and other["p"] == 1.0
 
@@ -114,13 +114,13 @@ def test_a_run_compared_with_its_equal_is_no_different(tmp_path):
 def test_the_interval_holds_what_the_binomial_distribution_says(tmp_path):
     """AP of such a run is nearly its share of hits: of six images with three hits, 95 % of resamples have 1 to 5."""
     write_run(tmp_path / "a", ["decoder=mlp"], [True, True, True, False, False, False])
-    (row,) = table(gather(str(tmp_path)), baseline=None, resamples=4000, seed=1)
+    (row,) = table(gather(str(tmp_path))[0], baseline=None, resamples=4000, seed=1)
     assert row["AP_low"] == pytest.approx(ap(1 / 6), abs=0.02) and row["AP_high"] == pytest.approx(ap(5 / 6), abs=0.02)
 
 
 def test_what_is_written(tmp_path):
     write_two(tmp_path)
-    rows = gather(str(tmp_path))
+    rows, _ = gather(str(tmp_path))
     made = table(rows, baseline="mlp", resamples=50, seed=0)
     lines = markdown(made).splitlines()
     assert lines[0].startswith("| run | seeds | AP |") and "recall overlapping" not in lines[0]
@@ -143,7 +143,7 @@ def test_crowding_is_drawn_where_it_varies(tmp_path):
     for crowding in (0, 0.5):
         write_run(tmp_path / f"a{crowding}", ["decoder=mlp", f"data.dataset.crowding={crowding}"], [True] * 6)
         write_run(tmp_path / f"b{crowding}", ["decoder=gru", f"data.dataset.crowding={crowding}"], [True] * 6)
-    assert plot_crowding(gather(str(tmp_path)), tmp_path / "crowding.png")
+    assert plot_crowding(gather(str(tmp_path))[0], tmp_path / "crowding.png")
 
 
 def test_what_cannot_be_compared(tmp_path):
@@ -151,10 +151,36 @@ def test_what_cannot_be_compared(tmp_path):
         gather(str(tmp_path / "nowhere"))
     write_run(tmp_path / "a", ["decoder=mlp"], [True] * 6)
     with pytest.raises(InputError, match="no row 'gru'; there are lstm"):
-        table(gather(str(tmp_path)), baseline="gru", resamples=0, seed=0)
-    write_run(tmp_path / "b", ["decoder=mlp"], [True] * 6)
-    with pytest.raises(InputError, match="have the same seed"):
-        gather(str(tmp_path))
+        table(gather(str(tmp_path))[0], baseline="gru", resamples=0, seed=0)
     write_run(tmp_path / "c", ["decoder=mlp"], [True] * 6, images=9)
     with pytest.raises(InputError, match="different data"):
         gather(str(tmp_path))
+
+
+def test_missing_broken_and_duplicated_runs_are_named_and_left_out(tmp_path):
+    write_two(tmp_path)
+    write_run(tmp_path / "b2", ["decoder=lstm", "slots=9"], [False] * 6, seed=1)  # as b1
+    (tmp_path / "c_unfinished/.hydra").mkdir(parents=True)
+    (tmp_path / "c_unfinished/config.yaml").write_text("seed: 0\n")
+    (tmp_path / "c_unfinished/.hydra/config.yaml").write_text("seed: 0\n")
+    for number, name in enumerate(("d_cut", "e_old", "f_without", "g_broken")):
+        write_run(tmp_path / name, ["decoder=gru", "slots=9"], [True] * 6, seed=number)
+    record = (tmp_path / "d_cut/record.json").read_text()
+    (tmp_path / "d_cut/record.json").write_text(record[:40])
+    (tmp_path / "e_old/record.json").write_text(record.replace('"crowding"', '"other"'))
+    (tmp_path / "f_without/matches_decoder.npz").unlink()
+    (tmp_path / "g_broken/matches_decoder.npz").write_bytes(b"nothing")
+    rows, left_out = gather(str(tmp_path))
+    assert {name: [run.folder.name for run in runs] for name, runs in rows.items()} == {
+        "mlp": ["a0", "a1"], "lstm": ["b0", "b1"]
+    }
+    expected = {
+        "b2": f"{tmp_path}/b1, which is kept", "c_unfinished": "no record.json", "d_cut": "record.json, line 1",
+        "e_old": "lacks crowding", "f_without": "no matches_decoder.npz", "g_broken": "matches_decoder.npz",
+    }
+    assert len(left_out) == len(expected)
+    for folder, reason in expected.items():
+        (line,) = (line for line in left_out if line.startswith(f"{tmp_path}/{folder}"))
+        assert reason in line
+    with pytest.raises(InputError, match="no finished runs.*c_unfinished has no record.json"):
+        gather(f"{tmp_path}/c*")
