@@ -117,7 +117,8 @@ class ListPass(nn.Module):
     ):
         super().__init__()
         if feedback and not getattr(memory, "goes_step_by_step", False):
-            raise InputError("decoder.feedback needs a reader that goes step by step: lstm, gru or mlp, not bidirectional")
+            raise InputError("decoder.feedback needs a reader that goes step by step: lstm, gru or mlp in one direction; "
+                "otherwise pass decoder.feedback=false")
         self.coverage = coverage
         self.feedback = nn.Linear(2, hidden_size) if feedback else None
         self.reading = Reading(
@@ -143,25 +144,30 @@ class ListPass(nn.Module):
         """
         notes = covered_before(proposals) if self.coverage else None
         read = self.reading(scene, proposals, notes=notes, state=state)
-        state = self._in_steps(read, proposals) if self.feedback else self.norm(read + self.memory(read))
+        if self.feedback:
+            read = read + self.feedback(self._told(read, proposals))
+        state = self.norm(read + self.memory(read))
         written = self.writing(state, proposals)
         written.looked = places_in_boxes(proposals.boxes, self.reading.points).repeat_interleave(self.writing.writes, 1)
         return written, state.repeat_interleave(self.writing.writes, 1)
 
-    def _in_steps(self, read: Float[Tensor, "B Q H"], proposals: Predictions) -> Float[Tensor, "B Q H"]:
-        """The states, each step being told what those before it have written."""
+    @torch.no_grad()
+    def _told(self, read: Float[Tensor, "B Q H"], proposals: Predictions) -> Float[Tensor, "B Q 2"]:
+        """What each step is told of those before it, found by going through them one by one.
+
+        No gradient goes through it: once it is known, all steps can be learnt from at once, which is quicker.
+        """
         iou = _iou_with_earlier(proposals)
         scores = torch.zeros_like(iou[:, 0])
-        states, memory = [], None
+        told, memory = [], None
         for step in range(read.shape[1]):
             written = iou[:, step, : max(1, step)] * scores[:, : max(1, step)]  # before the first, nothing
-            seen = read[:, step] + self.feedback(torch.stack([written.amax(1), written.sum(1).log1p()], -1))
+            told.append(torch.stack([written.amax(1), written.sum(1).log1p()], -1))
+            seen = read[:, step] + self.feedback(told[-1])
             known, memory = self.memory.step(seen, memory)
-            states.append(self.norm(seen + known))
-            with torch.no_grad():
-                own = self.writing.scores(states[-1].unsqueeze(1), proposals.logits[:, step : step + 1])
-                scores[:, step] = own.amax((1, 2))
-        return torch.stack(states, 1)
+            state = self.norm(seen + known).unsqueeze(1)
+            scores[:, step] = self.writing.scores(state, proposals.logits[:, step : step + 1]).amax((1, 2))
+        return torch.stack(told, 1)
 
 
 def covered_before(proposals: Predictions) -> Float[Tensor, "B Q 4"]:

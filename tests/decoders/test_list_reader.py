@@ -192,13 +192,15 @@ def test_what_is_fed_back_by_hand():
     given = Predictions(logits, boxes)
     decoder = outspoken(lstm(feedback=True, passes=1))
     told = []
-    decoder.passes[0].feedback.register_forward_hook(lambda layer, seen, made: told.append(seen[0][0]))
+    decoder.passes[0].feedback.register_forward_hook(lambda layer, seen, made: told.append(seen[0]))
     with torch.no_grad():
         (written,) = decoder(scene(given, pyramid(batch=1)))
     scores = written.logits[0].sigmoid().amax(-1)
     products = [[0.0], [0.4 * scores[0]], [0.0], [scores[0], 0.4 * scores[1]]]
     expected = torch.tensor([[max(one), math.log1p(sum(one))] for one in products])
-    torch.testing.assert_close(torch.stack(told), expected)
+    torch.testing.assert_close(torch.cat(told[:4]), expected)  # step by step
+    torch.testing.assert_close(told[4][0], expected)  # and all at once
+    assert len(told) == 5
 
 
 def test_feedback_knows_the_steps_before_alone():
