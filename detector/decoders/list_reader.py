@@ -43,7 +43,7 @@ class ListReader(nn.Module):
         feedback: whether a step of the last pass is also told what the steps before it made of theirs: the largest product
             of its IoU with an earlier proposal of its class and the score written for that one, and the logarithm of one
             more than the sum of those products. The passes before it are then drafts, which the last one reads sorted
-            anew: each of their slots may answer by itself (`near_iou` in `SetLoss`), and the last pass has to choose. Not
+            anew: each of their slots answers by itself (`near_iou` in `SetLoss`), and the last pass has to choose. Not
             for `transformer` or two directions, which do not go step by step.
         writes: boxes that the first pass writes for each proposal; later passes refine them all.
         denoising: in training, copies of every object that are read as further lists, boxes and labels noised: one

@@ -11,8 +11,8 @@ from torchvision.ops import box_iou
 
 from detector.decoders.choosing import choose
 from detector.decoders.list_reader import ListPass
+from detector.decoders.mlp import FeedForward
 from detector.decoders.reading import Reading, Writing
-from detector.decoders.recurrence import Recurrence
 from detector.losses.choice import choice_loss
 from detector.types import Predictions, Scene, Target
 
@@ -21,18 +21,18 @@ class LSTMPointer(nn.Module):
     """At each step the LSTM points at one of the proposals (pointer networks, Vinyals et al. 2015, equation 3), reads
     it, writes its box, or stops: a picture with three objects takes four steps.
 
-    What can be pointed at is every proposal not read yet, and the end. Besides what the LSTM remembers, the proposal's
-    own score counts, and how much of it the proposals read so far cover. When it has stopped, a second LSTM reads
-    what was written once more at the boxes written.
+    Before the first step every proposal is read by itself, all at once, and a draft of it is written. What can be pointed
+    at is every draft not read yet, and the end. Besides what the LSTM remembers, the draft's own score counts, and how
+    much of it the drafts read so far cover.
 
-    In training it is led: among the proposals matched with objects not yet written, it reads the one it likes best, and
+    In training it is led: among the drafts matched with objects not yet written, it reads the one it likes best, and
     its pointer learns to prefer any of them to all others, and the end when none is left; sometimes it is let go its
     own way, and afterwards it reads on for a few steps, to see what is to be answered with nothing.
 
     Args:
         width, strides: of the pyramid.
         num_classes: C.
-        matcher: tells which proposals show the objects; see `detector.matchers`.
+        matcher: tells which drafts show the objects; see `detector.matchers`.
         hidden_size: H.
         dropout: on what is read.
         slots: most steps.
@@ -51,10 +51,9 @@ class LSTMPointer(nn.Module):
         super().__init__()
         self.matcher, self.slots, self.proposals = matcher, slots, candidates
         self.explore, self.surplus, self.end_above, self.choice_weight = explore, surplus, end_above, choice_weight
-        self.reading = Reading(
-            width=width, strides=strides, num_classes=num_classes, hidden_size=hidden_size, dropout=dropout,
-            points=points,
-        )
+        seen = {"width": width, "strides": strides, "num_classes": num_classes, "points": points}
+        self.draft = ListPass(**seen, memory=FeedForward(hidden_size, dropout), hidden_size=hidden_size, dropout=dropout)
+        self.reading = Reading(**seen, hidden_size=hidden_size, dropout=dropout)
         self.key, self.query = nn.Linear(hidden_size, hidden_size), nn.Linear(hidden_size, hidden_size)
         self.liking = nn.Linear(hidden_size, 1)
         self.end = nn.Linear(hidden_size, 1)
@@ -64,21 +63,18 @@ class LSTMPointer(nn.Module):
         self.cell = nn.LSTMCell(hidden_size, hidden_size)
         self.norm = nn.LayerNorm(hidden_size)
         self.writing = Writing(hidden_size=hidden_size, num_classes=num_classes)
-        self.second = ListPass(
-            width=width, strides=strides, num_classes=num_classes, hidden_size=hidden_size, dropout=dropout,
-            points=points,
-            memory=Recurrence(nn.LSTM, size=hidden_size, layers=1, dropout=0.0, bidirectional=False),
-        )
 
     def forward(self, scene: Scene, targets: list[Target] | None = None) -> list[Predictions]:
         led = self.training and targets is not None
-        given = scene.proposals.detach()
+        draft, thought = self.draft(scene, scene.proposals.detach())
+        draft.draft = True
+        given = draft.detach()
         images, count = given.boxes.shape[:2]
         right = self._objects(given, targets) if led else None
         steps = min(self.slots, count)
         if led:
             steps = min(steps, max(len(target.labels) for target in targets) + 1 + self.surplus)
-        read = self.reading(scene, given)
+        read = self.reading(scene, given, state=thought)
         keys = self.key(read)
         overlap = torch.stack([box_iou(boxes, boxes) for boxes in given.boxes])
         score = given.logits.amax(-1)
@@ -104,21 +100,20 @@ class LSTMPointer(nn.Module):
             covered = torch.maximum(covered, overlap[rows, index])
             chosen.append(index), states.append(hidden), choices.append(choice), written.append(going)
         if not chosen:
-            return [Predictions(given.logits[:, :0], given.boxes[:, :0], written=unread[:, :0])] * 2
+            return [draft, Predictions(given.logits[:, :0], given.boxes[:, :0], written=unread[:, :0])]
         order = torch.stack(chosen, 1)
         seen = given.gather(order)
         state = self.norm(torch.stack(states, 1) + read.gather(1, order.unsqueeze(-1).expand(-1, -1, read.shape[-1])))
-        first = self.writing(state, seen)
-        last, _ = self.second(scene, first.detach(), state)
+        last = self.writing(state, seen)
         if led:
             loss = choice_loss(torch.stack(choices, 1), torch.stack(answers, 1))
-            first.losses["choice"] = self.choice_weight * loss
+            last.losses["choice"] = self.choice_weight * loss
         else:
-            first.written = last.written = torch.cat(written, 1)
-        return [first, last]
+            last.written = torch.cat(written, 1)
+        return [draft, last]
 
     def _objects(self, given: Predictions, targets: list[Target]) -> Bool[Tensor, "B Q"]:
-        """Which proposals are matched with objects."""
+        """Which of them are matched with objects."""
         right = torch.zeros(given.boxes.shape[:2], dtype=torch.bool, device=given.boxes.device)
         for image, assignment in enumerate(self.matcher(given, targets)):
             right[image, assignment.slots] = True

@@ -19,10 +19,10 @@ class SetLoss:
 
     Each pass is matched for itself. All terms are divided by the number of objects in the batch (at least 1).
 
-    With `near_iou`, slots that were not matched learn too, from the object they overlap most, if by so much: in every pass
-    its box, the slots of an object sharing its weight; and in drafts its class, as sure as
-    their box is good. So boxes and their quality are learnt from many examples, as in a box head that is trained on every
-    proposal near an object (Cascade R-CNN, Cai and Vasconcelos 2018), and the last pass alone has to choose one of them.
+    In a draft, slots that were not matched answer too, for the object they overlap most, if by `near_iou`: they learn its
+    box, the slots of an object sharing its weight, and its class, as sure as their box is good. So boxes and their quality
+    are learnt from many examples, as in a box head that is trained on every proposal near an object (Cascade R-CNN, Cai
+    and Vasconcelos 2018), and the last pass alone has to choose one of them.
 
     Args:
         matcher: maps `(Predictions, targets)` to an `Assignment` an image.
@@ -31,7 +31,7 @@ class SetLoss:
         class_weight, l1_weight, overlap_weight: of the three terms.
         stop_weight: of `stop_loss`, for decoders that end by themselves.
         monotone_weight: of `monotone_loss`.
-        near_iou: 0 … 1; None: one-to-one throughout.
+        near_iou: 0 … 1; None: drafts are one-to-one too.
     """
 
     def __init__(
@@ -62,21 +62,18 @@ class SetLoss:
         labels = torch.cat([target.labels for target in targets])
         truth = torch.cat([target.boxes for target in targets])
         objects = max(1, len(labels))
-        matched = _owners(boxes, assignments, targets)
-        near = matched if self.near_iou is None else _owners(boxes, assignments, targets, self.near_iou)
+        many = predictions.draft and self.near_iou is not None
+        owners = _owners(boxes, assignments, targets, self.near_iou if many else None)
+        image, slot = (owners >= 0).nonzero(as_tuple=True)
+        owner = owners[image, slot]
 
-        image, slot = (near >= 0).nonzero(as_tuple=True)
-        owner = near[image, slot]
         share = 1 / owner.bincount(minlength=objects)[owner].to(boxes.dtype)
         learning, answer = boxes[image, slot], truth[owner]
         l1 = (share * (learning - answer).abs().sum(1)).sum()
         overlap = (share * self.overlap_loss(learning, answer, reduction="none")).sum()
 
-        many = predictions.draft and self.near_iou is not None
-        image, slot = ((near if many else matched) >= 0).nonzero(as_tuple=True)
-        owner = near[image, slot]
         quality, positive = torch.zeros_like(logits), torch.zeros_like(logits, dtype=torch.bool)
-        iou = box_iou(boxes[image, slot].detach(), truth[owner]).diagonal()
+        iou = box_iou(learning.detach(), answer).diagonal()
         quality[image, slot, labels[owner]] = iou.to(logits.dtype)
         positive[image, slot, labels[owner]] = True
         scores = self.class_loss(logits, quality, positive)

@@ -61,14 +61,14 @@ def test_the_pointer_reads_no_proposal_twice_and_stops():
     decoder = pointer(end_above=2.0).eval()  # never sure enough to stop
     given = proposals()
     with torch.no_grad():
-        first, last = decoder(scene(given))
-    assert first.boxes.shape == (2, 8, 4) and last.written.all()
+        draft, last = decoder(scene(given))
+    assert draft.draft and draft.boxes.shape == (2, 10, 4) and last.boxes.shape == (2, 8, 4) and last.written.all()
     for image in range(2):
-        nearest = torch.cdist(first.boxes[image], given.boxes[image]).argmin(1)
+        nearest = torch.cdist(last.boxes[image], given.boxes[image]).argmin(1)
         assert len(nearest.unique()) == 8
     decoder.end_above = 0.0
-    first, last = decoder(scene(given))
-    assert first.boxes.shape == last.boxes.shape == (2, 0, 4)
+    draft, last = decoder(scene(given))
+    assert draft.boxes.shape == (2, 10, 4) and last.boxes.shape == (2, 0, 4)
 
 
 def test_the_pointer_learns_to_read_what_shows_objects():
@@ -80,23 +80,22 @@ def test_the_pointer_learns_to_read_what_shows_objects():
     truth = [Target(boxes, torch.zeros(len(boxes), dtype=torch.int64), i, (9, 9)) for i, boxes in enumerate(chosen)]
     optimizer = torch.optim.Adam(decoder.parameters(), lr=1e-2)
     for _ in range(80):
-        first, _ = decoder(look, truth)
+        _, last = decoder(look, truth)
         optimizer.zero_grad()
-        first.losses["choice"].backward()
+        last.losses["choice"].backward()
         optimizer.step()
-    first, last = decoder.eval()(look)
+    _, last = decoder.eval()(look)
     assert last.written.sum(1).tolist() == [3, 1]
-    read = [torch.cdist(first.boxes[i][last.written[i]], given.boxes[i]).argmin(1).tolist() for i in range(2)]
+    read = [torch.cdist(last.boxes[i][last.written[i]], given.boxes[i]).argmin(1).tolist() for i in range(2)]
     assert sorted(read[0]) == [2, 5, 7] and read[1] == [4]
 
 
 def test_led_decoders_take_the_steps_that_are_needed():
     for decoder in (pointer(slots=10), attention(slots=10)):
-        passes = decoder(dense_scene(), targets())
-        assert all(one.boxes.shape[1] == 3 + 1 + 2 for one in passes)
-        assert passes[0].losses["choice"] > 0
+        last = decoder(dense_scene(), targets())[-1]
+        assert last.boxes.shape[1] == 3 + 1 + 2 and last.losses["choice"] > 0
         nothing = [Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), 0, (9, 9))] * 2
-        assert decoder(dense_scene(), nothing)[0].boxes.shape[1] == 3
+        assert decoder(dense_scene(), nothing)[-1].boxes.shape[1] == 3
 
 
 def test_led_attention_looks_at_every_object():

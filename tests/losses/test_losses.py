@@ -55,7 +55,7 @@ def test_set_loss_by_hand():
     assert terms["class"].item() == pytest.approx((1.0 * log2 + 0.5 * log2 + 2 * 0.75 * 0.25 * log2) / 2, rel=1e-5)
 
 
-def test_boxes_near_an_object_learn_by_hand():
+def test_boxes_of_drafts_are_one_to_many_by_hand():
     """Slots 0 and 1 lie on the first object, slot 1 being matched; slot 2 is matched from afar, slot 3 lies nowhere."""
     boxes = torch.tensor([[[0.0, 0.0, 0.5, 0.4], [0.0, 0.0, 0.5, 0.5], [0.6, 0.6, 0.7, 1.0], [0.0, 0.9, 0.1, 1.0]]])
     boxes.requires_grad_()
@@ -66,10 +66,11 @@ def test_boxes_near_an_object_learn_by_hand():
     alone = loss.one_pass(predictions, pairs, targets)
     assert alone["l1"].item() == pytest.approx(5 * 0.3 / 2)
     loss.near_iou = 0.5
+    assert loss.one_pass(predictions, pairs, targets) == alone  # no draft
+    predictions.draft = True
     terms = loss.one_pass(predictions, pairs, targets)
     assert terms["l1"].item() == pytest.approx(5 * (0.1 / 2 + 0.3) / 2)
     assert terms["overlap"].item() == pytest.approx(2 * ((1 - 0.8) / 2 + 1 - 0.25) / 2, rel=1e-4)
-    assert terms["class"].item() == alone["class"].item()
     terms["l1"].backward()
     assert boxes.grad[0].abs().sum(1).gt(0).tolist() == [True, False, True, False]
     nothing = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), 0, (9, 9))
