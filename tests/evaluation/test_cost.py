@@ -40,10 +40,12 @@ def test_multiply_adds_by_hand():
 def test_decoders_of_equal_parameters_cost_about_the_same(tmp_path):
     images = torch.zeros(1, 3, 96, 128, dtype=torch.uint8)
     costs = {}
-    for decoder in ("lstm", "mlp", "dense"):
-        config = run_config(tmp_path, f"decoder={decoder}", *OFFLINE)
+    for decoder, options in (("lstm", ["decoder.feedback=false"]), ("mlp", []), ("dense", [])):
+        config = run_config(tmp_path, f"decoder={decoder}", *options, *OFFLINE)
         costs[decoder] = multiply_adds(build_detector(config, 3).eval(), images)
     assert costs["dense"] < costs["mlp"] and abs(costs["lstm"] / costs["mlp"] - 1) < 0.01
+    told = multiply_adds(build_detector(run_config(tmp_path, "decoder=lstm", *OFFLINE), 3).eval(), images)
+    assert 1.02 < told / costs["lstm"] < 1.1  # the last pass goes through its list twice
 
 
 @pytest.mark.parametrize("decoder", sorted(file.stem for file in (CONF / "decoder").glob("*.yaml")))
