@@ -1,4 +1,4 @@
-"""The commands as a person types them: train, eval, predict, their help, and their complaints."""
+"""The commands as a person types them: train, eval, their help, and their complaints."""
 
 import json
 import os
@@ -12,10 +12,9 @@ import pytest
 import torch
 from PIL import Image
 from running import SHAPES, TINY, command, refused
-from scenes import ROOT, SCENE, write_video, write_voc
+from scenes import ROOT, write_voc
 
 from detector.build import read_checkpoint
-from detector.drawing import draw
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning has advice for runs this short
 
@@ -67,111 +66,6 @@ def test_eval_on_other_data(trained, tmp_path, capsys):
         "data=voc_folder", f"data.dataset.root={tmp_path}/data", "data.dataset.splits={test: all}", "num_workers=0",
     )
     assert "1 images, decoder" in capsys.readouterr().out
-
-
-def test_predict_draws_pictures_and_skips_what_is_none(trained, tmp_path, capsys, caplog):
-    write_voc(tmp_path / "data")
-    folder = tmp_path / "data/JPEGImages"
-    (folder / "broken.jpg").write_bytes(b"no picture")
-    command(
-        "predict", f"checkpoint={trained}/checkpoints/best.ckpt", f"source={folder}", "threshold=0.0", "animation=gif",
-        f"output_dir={tmp_path}/found", f"hydra.run.dir={tmp_path}/hydra",
-    )
-    said = capsys.readouterr()
-    assert "4 pictures, 1 unreadable skipped" in said.out and "broken.jpg" in said.err + said.out + caplog.text
-    found = json.loads((tmp_path / "found/predictions.json").read_text())
-    assert [len(f["detections"]) for f in found] == [20] * 4
-    assert set(found[0]["detections"][0]) == {"box", "score", "class", "step"}
-    assert sorted(p.name for p in (tmp_path / "found").glob("*.png")) == [f"{stem}.png" for stem in SCENE]
-    with Image.open(tmp_path / "found/sheet_1.jpg") as page:
-        assert page.width > 3 * 320
-    with Image.open(tmp_path / "found/a.gif") as animation:
-        assert animation.n_frames == 1 + 20
-    for (width, height), one in zip([size for size, _ in SCENE.values()], found):
-        assert all(0 <= d["box"][0] <= d["box"][2] <= width and d["box"][3] <= height for d in one["detections"])
-
-
-def test_predict_on_a_video(trained, tmp_path, capsys, caplog):
-    write_video(tmp_path / "film.avi", count=5)
-    (tmp_path / "none.mp4").write_bytes(b"no video")
-    command(
-        "predict", f"checkpoint={trained}/checkpoints/best.ckpt", f"source={tmp_path}/*.*", "threshold=0.0",
-        "batch_size=2", f"output_dir={tmp_path}/found", f"hydra.run.dir={tmp_path}/hydra",
-    )
-    said = capsys.readouterr()
-    assert "film.avi: 5 frames" in said.out and "0 pictures and 1 videos, 1 unreadable skipped" in said.out
-    assert "none.mp4 is no video" in said.err + said.out + caplog.text
-    (found,) = json.loads((tmp_path / "found/predictions.json").read_text())
-    assert [len(frame) for frame in found["frames"]] == [20] * 5 and found["fps"] > 0
-    assert (tmp_path / "found/film.mp4").stat().st_size > 1000
-
-
-def test_an_interrupted_predict_keeps_what_it_found(trained, tmp_path, capsys, monkeypatch):
-    write_voc(tmp_path / "data")
-    drawn = []
-
-    def interrupted_at_the_third(image, detections):
-        drawn.append(image)
-        if len(drawn) == 3:
-            raise KeyboardInterrupt
-        return draw(image, detections)
-
-    monkeypatch.setattr("detector.commands.predict.draw", interrupted_at_the_third)
-    said = refused(
-        capsys, "predict", f"checkpoint={trained}/checkpoints/best.ckpt", f"source={tmp_path}/data/JPEGImages",
-        f"output_dir={tmp_path}/found", f"hydra.run.dir={tmp_path}/hydra",
-    )
-    assert f"interrupted; what was found until then is in {tmp_path}/found" in said
-    found = json.loads((tmp_path / "found/predictions.json").read_text())
-    assert [re.sub(".*/", "", one["file"]) for one in found] == ["a.png", "b.png"]
-    assert (tmp_path / "found/sheet_1.jpg").is_file()
-
-
-def test_an_interrupted_video_keeps_what_was_found(trained, tmp_path, capsys, monkeypatch):
-    write_video(tmp_path / "film.avi", count=5)
-    drawn = []
-
-    def interrupted_at_the_fourth(image, detections, **options):
-        drawn.append(image)
-        if len(drawn) == 4:
-            raise KeyboardInterrupt
-        return draw(image, detections, **options)
-
-    monkeypatch.setattr("detector.video.draw", interrupted_at_the_fourth)
-    said = refused(
-        capsys, "predict", f"checkpoint={trained}/checkpoints/best.ckpt", f"source={tmp_path}/film.avi", "batch_size=2",
-        "threshold=0.0", f"output_dir={tmp_path}/found", f"hydra.run.dir={tmp_path}/hydra",
-    )
-    assert f"interrupted; what was found until then is in {tmp_path}/found" in said
-    (found,) = json.loads((tmp_path / "found/predictions.json").read_text())
-    assert [len(frame) for frame in found["frames"]] == [20] * 3
-    assert (tmp_path / "found/film.mp4").stat().st_size > 1000
-
-
-def test_predict_does_not_overwrite_what_it_reads(trained, tmp_path, capsys):
-    write_video(tmp_path / "film.avi", count=2)
-    said = refused(
-        capsys, "predict", f"checkpoint={trained}/checkpoints/best.ckpt", f"source={tmp_path}/film.avi",
-        f"output_dir={tmp_path}", f"hydra.run.dir={tmp_path}/hydra",
-    )
-    assert "holds what is to be read, which would be overwritten" in said and not (tmp_path / "film.mp4").exists()
-
-
-def test_load_and_predict_from_python(trained, tmp_path):
-    from detector import load
-
-    detector = load(trained / "checkpoints/best.ckpt")
-    picture = Image.effect_noise((70, 50), 90).convert("RGB")
-    picture.save(tmp_path / "x.png")
-    one = detector.predict(picture, threshold=0.0)
-    several = detector.predict([str(tmp_path / "x.png"), tmp_path / "x.png"], threshold=0.0)
-    assert len(one) == 20 and len(several) == 2 and detector.predict([]) == []
-    torch.testing.assert_close(one.boxes, several[1].boxes)
-    assert one.names[0] in detector.class_names and one.steps.tolist() == list(range(20))
-    assert len(detector.predict(picture, threshold=0.99)) == 0
-    detector.thresholds[:] = 2.0
-    detector.thresholds[one.labels[0]] = one.scores[one.labels == one.labels[0]].max()
-    assert set(detector.predict(picture).labels.tolist()) == {one.labels[0].item()}
 
 
 def test_where_runs_and_sweeps_go(tmp_path, monkeypatch):
