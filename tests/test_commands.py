@@ -97,10 +97,11 @@ def test_a_comparison_goes_on_where_it_stopped(tmp_path, capsys):
     assert "| dense | 2 |" in said and "comparison.md, comparison.csv" in said
     assert (tmp_path / "comparison.md").read_text().strip() in said and (tmp_path / "cost.png").exists()
     assert not list(tmp_path.glob("*.log"))
-    records = tmp_path / "table" / "records"
-    for finished in (4, 3):  # records of a table made there before do not stay
-        command("compare", f"runs={tmp_path}", f"output_dir={tmp_path}/table", "resamples=0", "rounds=0")
-        assert len(list(records.iterdir())) == finished
+    table = tmp_path / "table"
+    for finished in (4, 3):  # records and plots of a table made there before do not stay
+        command("compare", f"runs={tmp_path}", f"output_dir={table}", "resamples=0", "rounds=0")
+        assert len(list((table / "records").iterdir())) == finished and not (table / "crowding.png").exists()
+        (table / "crowding.png").touch()
         (stopped / "record.json").unlink(missing_ok=True)
     assert f"{stopped} has no record.json" in capsys.readouterr().out
     said = refused(capsys, "train", *sweep, "trainer.precision=bf16-mixed")  # which is not part of a directory's name

@@ -46,13 +46,10 @@ def compare(config: DictConfig) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "comparison.md").write_text(markdown(made) + "\n")
     write_csv(made, folder / "comparison.csv")
-    plotted = [
-        name for name, drawn in (
-            ("epochs.png", plot_epochs(rows, folder / "epochs.png")),
-            ("cost.png", plot_cost(made, folder / "cost.png")),
-            ("crowding.png", plot_crowding(rows, folder / "crowding.png")),
-        ) if drawn
-    ]
+    plots = {"epochs.png": (plot_epochs, rows), "cost.png": (plot_cost, made), "crowding.png": (plot_crowding, rows)}
+    for file in plots:
+        (folder / file).unlink(missing_ok=True)
+    plotted = [file for file, (plot, of) in plots.items() if plot(of, folder / file)]
     if folder != Path(config.runs):
         _keep_records(rows, folder / "records")
     print(markdown(made))

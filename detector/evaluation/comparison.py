@@ -225,10 +225,10 @@ def plot_epochs(rows: dict[str, list[Run]], file: Path) -> bool:
 
 
 def plot_cost(rows: list[dict], file: Path) -> bool:
-    """AP against the time of an image where it was measured, else against multiply-adds."""
+    """AP against the time of an image where it was measured, else against multiply-adds; False where all cost the same."""
     key = "milliseconds" if all(row.get("milliseconds") for row in rows) else "multiply_adds"
     rows = [row for row in rows if row.get(key)]
-    if not rows:
+    if len({_shown(key, row[key]) for row in rows}) < 2:
         return False
     figure, axes = plt.subplots(figsize=(7, 4.5))
     for row, style in zip(sorted(rows, key=lambda row: row["name"]), STYLES):

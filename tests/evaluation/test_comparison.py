@@ -131,7 +131,9 @@ def test_what_is_written(tmp_path):
         assert float(next(csv.DictReader(file))["AP"]) == best_ap(made)
     assert rows["mlp"][1].curve == [(2, 0.4), (4, 0.6), (6, 0.9)]
     assert plot_epochs(rows, tmp_path / "epochs.png") and (tmp_path / "epochs.png").stat().st_size > 5000
-    assert plot_cost(made, tmp_path / "cost.png") and (tmp_path / "cost.png").exists()
+    assert not plot_cost(made, tmp_path / "cost.png")  # both cost as many multiply-adds
+    timed = [{**row, "milliseconds": time} for row, time in zip(made, (20.0, 10.0))]
+    assert plot_cost(timed, tmp_path / "cost.png") and (tmp_path / "cost.png").exists()
     assert not plot_crowding(rows, tmp_path / "crowding.png") and not (tmp_path / "crowding.png").exists()
 
 
