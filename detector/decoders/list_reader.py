@@ -145,29 +145,39 @@ class ListPass(nn.Module):
         notes = covered_before(proposals) if self.coverage else None
         read = self.reading(scene, proposals, notes=notes, state=state)
         if self.feedback:
-            read = read + self.feedback(self._told(read, proposals))
-        state = self.norm(read + self.memory(read))
+            told, state = self._step_by_step(read, proposals)
+            if torch.is_grad_enabled():
+                state = self._at_once(read + self.feedback(told))
+        else:
+            state = self._at_once(read)
         written = self.writing(state, proposals)
         written.looked = places_in_boxes(proposals.boxes, self.reading.points).repeat_interleave(self.writing.writes, 1)
         return written, state.repeat_interleave(self.writing.writes, 1)
 
-    @torch.no_grad()
-    def _told(self, read: Float[Tensor, "B Q H"], proposals: Predictions) -> Float[Tensor, "B Q 2"]:
-        """What each step is told of those before it, found by going through them one by one.
+    def _at_once(self, read: Float[Tensor, "B Q H"]) -> Float[Tensor, "B Q H"]:
+        return self.norm(read + self.memory(read))
 
-        No gradient goes through it: once it is known, all steps can be learnt from at once, which is quicker.
+    @torch.no_grad()
+    def _step_by_step(
+        self, read: Float[Tensor, "B Q H"], proposals: Predictions
+    ) -> tuple[Float[Tensor, "B Q 2"], Float[Tensor, "B Q H"]]:
+        """What each step is told of those before it, and its state, found by going through them one by one.
+
+        No gradient goes through what is told: once it is known, all steps can be learnt from at once, which is quicker.
         """
         iou = _iou_with_earlier(proposals)
         scores = torch.zeros_like(iou[:, 0])
-        told, memory = [], None
+        told, states, memory = [], [], None
         for step in range(read.shape[1]):
             written = iou[:, step, : max(1, step)] * scores[:, : max(1, step)]  # before the first, nothing
             told.append(torch.stack([written.amax(1), written.sum(1).log1p()], -1))
             seen = read[:, step] + self.feedback(told[-1])
             known, memory = self.memory.step(seen, memory)
-            state = self.norm(seen + known).unsqueeze(1)
-            scores[:, step] = self.writing.scores(state, proposals.logits[:, step : step + 1]).amax((1, 2))
-        return torch.stack(told, 1)
+            states.append(self.norm(seen + known))
+            scores[:, step] = self.writing.scores(
+                states[-1].unsqueeze(1), proposals.logits[:, step : step + 1]
+            ).amax((1, 2))
+        return torch.stack(told, 1), torch.stack(states, 1)
 
 
 def covered_before(proposals: Predictions) -> Float[Tensor, "B Q 4"]:

@@ -193,14 +193,17 @@ def test_what_is_fed_back_by_hand():
     decoder = outspoken(lstm(feedback=True, passes=1))
     told = []
     decoder.passes[0].feedback.register_forward_hook(lambda layer, seen, made: told.append(seen[0]))
-    with torch.no_grad():
-        (written,) = decoder(scene(given, pyramid(batch=1)))
-    scores = written.logits[0].sigmoid().amax(-1)
+    (written,) = decoder(scene(given, pyramid(batch=1)))
+    scores = written.logits[0].detach().sigmoid().amax(-1)
     products = [[0.0], [0.4 * scores[0]], [0.0], [scores[0], 0.4 * scores[1]]]
     expected = torch.tensor([[max(one), math.log1p(sum(one))] for one in products])
     torch.testing.assert_close(torch.cat(told[:4]), expected)  # step by step
-    torch.testing.assert_close(told[4][0], expected)  # and all at once
-    assert len(told) == 5
+    torch.testing.assert_close(told[4][0], expected)  # and all at once, to learn from
+    with torch.no_grad():
+        (again,) = decoder(scene(given, pyramid(batch=1)))
+    assert len(told) == 5 + 4  # where nothing is learnt, once is enough
+    torch.testing.assert_close(again.logits, written.logits)
+    torch.testing.assert_close(again.boxes, written.boxes)
 
 
 def test_feedback_knows_the_steps_before_alone():
