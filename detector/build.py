@@ -53,8 +53,8 @@ def build_datamodule(config: dict, *, class_names: list[str] | None = None) -> D
 def build_detector(config: dict, num_classes: int) -> Detector:
     """The network of a run; each part is told by the one before it how wide and how deep its input is."""
     backbone = instantiate(config["backbone"])
-    neck = instantiate(config["neck"], channels=backbone.channels)
-    shared = {"width": neck.width, "strides": backbone.strides, "num_classes": num_classes}
+    neck = instantiate(config["neck"], channels=backbone.channels, strides=backbone.strides)
+    shared = {"width": neck.width, "strides": neck.strides, "num_classes": num_classes}
     return Detector(
         backbone, neck, instantiate(config["proposals"], **shared), instantiate(config["decoder"], **shared)
     )

@@ -81,7 +81,7 @@ class Predictions:
 
 @dataclass
 class Locations:
-    """Where the dense head looks: the centre of every cell of every pyramid level, level after level."""
+    """Where the dense head looks: the centre of every cell of its levels of the pyramid, level after level."""
 
     centres: Float[Tensor, "L 2"]
     """(x, y), normalised to the canvas; the last row or column can lie just beyond 1."""

@@ -34,12 +34,15 @@ def part(scene: Scene, image: int) -> Scene:
 
 
 def network_cases() -> list[str]:
-    return [f"{group}={choice}" for group in ("backbone", "neck", "proposals", "decoder") for choice in choices(group)]
+    single = [f"{group}={choice}" for group in ("backbone", "neck", "proposals", "decoder") for choice in choices(group)]
+    finer = [f"neck.finest_stride=4 decoder={decoder}" for decoder in ("lstm", "lstm_pointer", "lstm_grid")]
+    finest = [f"neck.finest_stride=4 proposals.finest_stride=4 decoder={decoder}" for decoder in ("lstm_attention", "dense")]
+    return single + finer + finest
 
 
-@pytest.mark.parametrize("override", network_cases())
-def test_every_network_part(override, tmp_path):
-    config = run_config(tmp_path, override, *OFFLINE)
+@pytest.mark.parametrize("overrides", network_cases())
+def test_every_network_part(overrides, tmp_path):
+    config = run_config(tmp_path, *overrides.split(), *OFFLINE)
     torch.manual_seed(0)
     detector = build_detector(config, num_classes=4)
     data = batch(4)

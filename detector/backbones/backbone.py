@@ -13,7 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from detector.errors import InputError
 
-STRIDES = [8, 16, 32]
+STRIDES = [4, 8, 16, 32]
 BATCH_NORM_MODES = ("frozen", "train")
 
 
@@ -21,8 +21,8 @@ class Backbone(nn.Module):
     """A CNN that declares its own interface.
 
     Args:
-        body: a module that maps normalised images to feature maps, each half as large as the one before, the last three
-            of strides 8, 16 and 32.
+        body: a module that maps normalised images to feature maps, each half as large as the one before, the last four
+            of strides 4, 8, 16 and 32.
         mean, std: of the images the weights were trained on, a channel, in 0 … 255.
         frozen_stages: the first so many feature maps keep the weights behind them: with maps at strides 2, 4, 8, 16
             and 32, 0 trains everything, 3 freezes all that the map of stride 8 needs, 5 freezes the whole CNN.
@@ -48,11 +48,11 @@ class Backbone(nn.Module):
         image = torch.linspace(-2, 2, 3 * 64 * 64).view(1, 3, 64, 64)
         maps = list(body(image))
         strides = [64 // m.shape[-1] for m in maps]
-        if strides[-3:] != STRIDES:
-            raise InputError(f"the CNN's maps have strides {strides}; the last three must be 8, 16 and 32")
+        if strides[-4:] != STRIDES:
+            raise InputError(f"the CNN's maps have strides {strides}; the last four must be 4, 8, 16 and 32")
         if not 0 <= frozen_stages <= len(maps):
             raise InputError(f"frozen_stages is {frozen_stages}; it must be 0 (train all) to {len(maps)} (freeze all)")
-        self.channels = [m.shape[1] for m in maps[-3:]]
+        self.channels = [m.shape[1] for m in maps[-4:]]
         self.strides = list(STRIDES)
         self._freeze(maps[:frozen_stages], batch_norm)
         folded = _folded(self.body, image)
@@ -61,12 +61,12 @@ class Backbone(nn.Module):
         self.train()
 
     def forward(self, images: UInt8[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
-        """Feature maps at strides 8, 16 and 32 of images given as bytes (0 … 255)."""
+        """Feature maps at strides 4, 8, 16 and 32 of images given as bytes (0 … 255)."""
         normalised = (images.to(self.mean.dtype) - self.mean) / self.std
         # CPUs have no fast bfloat16 backward for the depthwise convolutions of small CNNs: those stay in float32 there
         reduced = images.is_cuda and torch.is_autocast_enabled("cuda")
         with torch.autocast(images.device.type, enabled=reduced):
-            return list(self.body(normalised.contiguous(memory_format=torch.channels_last)))[-3:]
+            return list(self.body(normalised.contiguous(memory_format=torch.channels_last)))[-4:]
 
     def train(self, mode: bool = True) -> Backbone:
         super().train(mode)

@@ -14,7 +14,7 @@ class TimmCNN(Backbone):
     """A CNN of `timm` by its name.
 
     Args:
-        name: as in `timm.list_models()`; its last three maps must have strides 8, 16 and 32.
+        name: as in `timm.list_models()`; its last four maps must have strides 4, 8, 16 and 32.
         weights: `imagenet` fetches timm's default weights; None starts from scratch.
         frozen_stages, batch_norm: see `Backbone`.
     """

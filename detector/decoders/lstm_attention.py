@@ -69,7 +69,7 @@ class LSTMAttention(nn.Module):
         steps = self.slots
         if led:
             steps = min(steps, max(len(target.labels) for target in targets) + 1 + self.surplus)
-        features = torch.cat([level.flatten(2).transpose(1, 2) for level in scene.pyramid], 1)
+        features = torch.cat([level.flatten(2).transpose(1, 2) for level in scene.pyramid[-len(where.shapes) :]], 1)
         values = (self.value(features) + self.place(torch.cat([where.centres, where.strides[:, :1].log()], 1))).relu()
         keys = self.key(values) / values.shape[-1] ** 0.5
         around = torch.cat([where.centres, 4 * where.strides], 1)  # a box of four cells a side around each location

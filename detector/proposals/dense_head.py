@@ -23,6 +23,7 @@ class DenseHead(nn.Module):
         width: channels of the pyramid.
         strides: of its levels, in pixels of the canvas.
         num_classes: C.
+        finest_stride: of the levels it looks at; finer ones are left to the decoder.
         depth: 3×3 convolutions before each of the two outputs.
         prior: the score every location starts with, so that the many empty ones do not swamp the first steps
             (focal loss, Lin et al. 2017, section 4.1).
@@ -34,23 +35,25 @@ class DenseHead(nn.Module):
             proposals, so that surer objects are proposed several times; 0: it comes after all maxima.
 
     Raises:
-        InputError: `off_peak` is out of range.
+        InputError: `off_peak` is out of range, or there is no level of `finest_stride`.
     """
 
     def __init__(
-        self, *, width: int, strides: list[int], num_classes: int, depth: int = 2, prior: float = 0.01,
-        peak_window: int = 3, peak_levels: bool = False, off_peak: float = 0.0,
+        self, *, width: int, strides: list[int], num_classes: int, finest_stride: int = 8, depth: int = 2,
+        prior: float = 0.01, peak_window: int = 3, peak_levels: bool = False, off_peak: float = 0.0,
     ):
         super().__init__()
         if not 0 <= off_peak <= 1:
             raise InputError(f"proposals.off_peak is {off_peak}; it must lie between 0 and 1")
-        self.strides = list(strides)
+        if finest_stride not in strides:
+            raise InputError(f"proposals.finest_stride is {finest_stride}; the pyramid has strides {list(strides)}")
+        self.strides = [stride for stride in strides if stride >= finest_stride]
         self.peak_window, self.peak_levels, self.off_peak = peak_window, peak_levels, off_peak
         self.class_tower = self._tower(width, depth)
         self.box_tower = self._tower(width, depth)
         self.class_output = nn.Conv2d(width, num_classes, 3, padding=1)
         self.box_output = nn.Conv2d(width, 4, 3, padding=1)
-        self.level_scales = nn.Parameter(torch.ones(len(strides)))
+        self.level_scales = nn.Parameter(torch.ones(len(self.strides)))
         nn.init.normal_(self.class_output.weight, std=0.01)
         nn.init.constant_(self.class_output.bias, -math.log((1 - prior) / prior))
         nn.init.normal_(self.box_output.weight, std=0.01)
@@ -71,6 +74,7 @@ class DenseHead(nn.Module):
             pyramid: one map a level.
             canvas: (height, width) of the image in pixels.
         """
+        pyramid = pyramid[-len(self.strides) :]
         locations = self._locations(pyramid, canvas)
         logits, drawn = [], []
         for level, features in enumerate(pyramid):
