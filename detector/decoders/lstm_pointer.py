@@ -27,7 +27,8 @@ class LSTMPointer(nn.Module):
 
     In training it is led: among the drafts matched with objects not yet written, it reads the one it likes best, and
     its pointer learns to prefer any of them to all others, and the end when none is left; sometimes it is let go its
-    own way, and afterwards it reads on for a few steps, to see what is to be answered with nothing.
+    own way, and afterwards it reads on for a few steps, to see what is to be answered with nothing. At inference the
+    scores it writes at a step are multiplied by the probability that it was not yet at the end.
 
     Args:
         width, strides: of the pyramid.
@@ -110,6 +111,8 @@ class LSTMPointer(nn.Module):
             last.losses["choice"] = self.choice_weight * loss
         else:
             last.written = torch.cat(written, 1)
+            ends = torch.stack(choices, 1).softmax(-1)[..., -1:]
+            last.logits = torch.logit(last.logits.sigmoid() * (1 - ends), eps=1e-6)
         return [draft, last]
 
     def _objects(self, given: Predictions, targets: list[Target]) -> Bool[Tensor, "B Q"]:

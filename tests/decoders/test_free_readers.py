@@ -1,5 +1,7 @@
 """Decoders that choose where to look: `lstm_pointer`, `lstm_attention`; and `lstm_grid`."""
 
+import math
+
 import pytest
 import torch
 from test_list_reader import CANVAS, proposals, pyramid, scene
@@ -69,6 +71,21 @@ def test_the_pointer_reads_no_proposal_twice_and_stops():
     decoder.end_above = 0.0
     draft, last = decoder(scene(given))
     assert draft.boxes.shape == (2, 10, 4) and last.boxes.shape == (2, 0, 4)
+
+
+def test_the_pointer_is_as_sure_of_a_box_as_that_it_is_not_at_the_end():
+    """Twice the odds of the end are twice the odds by which scores fall."""
+    decoder, odds = pointer(end_above=2.0).eval(), []
+    with torch.no_grad():
+        decoder.end.weight.zero_()
+        decoder.end.bias.fill_(-50.0)  # surely not at the end
+        sure = decoder(scene())[-1].logits.sigmoid()
+        for bias in (0.0, math.log(2)):
+            decoder.end.bias.fill_(bias)
+            kept = decoder(scene())[-1].logits.sigmoid() / sure
+            torch.testing.assert_close(kept, kept[..., :1].expand_as(kept))  # all classes alike
+            odds.append(1 / kept - 1)
+    torch.testing.assert_close(odds[1], 2 * odds[0], rtol=1e-3, atol=1e-4)
 
 
 def test_the_pointer_learns_to_read_what_shows_objects():
