@@ -36,6 +36,8 @@ COLUMNS = {  # key of a row: heading
     "boxes": "boxes / image", "parameters": "parameters, M", "multiply_adds": "multiply-adds, G",
     "milliseconds": "ms / image", "minutes": "training, min", "megabytes": "peak memory, MB",
 }
+MARKERS = {"-": "o", "--": "s", ":": "D", "-.": "^"}
+"""For points, in place of the linestyles of `STYLES`."""
 
 
 @dataclass
@@ -235,8 +237,8 @@ def plot_cost(rows: list[dict], file: Path) -> bool:
         spread = None
         if row.get("AP_low") is not None:
             spread = [[max(0, row["AP"] - row["AP_low"])], [max(0, row["AP_high"] - row["AP"])]]
-        axes.errorbar(row[key], row["AP"], spread, marker="o", capsize=3, color=style["color"], label=_folded(row["name"]),
-                      linestyle="none")
+        axes.errorbar(row[key], row["AP"], spread, marker=MARKERS[style["linestyle"]], capsize=3, color=style["color"],
+                      label=_folded(row["name"]), linestyle="none")
     axes.set(xlabel=COLUMNS[key], ylabel="AP on test", title="AP against cost; bars: 95 % over test images")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
     finish(figure, axes, file)
