@@ -146,7 +146,7 @@ class ListPass(nn.Module):
         read = self.reading(scene, proposals, notes=notes, state=state)
         if self.feedback:
             told, state = self._step_by_step(read, proposals)
-            if torch.is_grad_enabled():
+            if torch.is_grad_enabled():  # to learn from; else the states found step by step are the result
                 state = self._at_once(read + self.feedback(told))
         else:
             state = self._at_once(read)
