@@ -160,6 +160,14 @@ class Matches:
                 result[r, t] = precision[t][at[at < len(order)]].sum() / len(RECALLS)
         return result
 
+    def best(self, more: int) -> Matches:
+        """Of each image, the detections with the best scores, so many more than it has objects."""
+        order = np.lexsort((-self.scores, self.images))  # stable: equal scores stay in order
+        rank = np.empty_like(order)
+        rank[order] = np.arange(len(order)) - np.searchsorted(self.images[order], self.images[order])
+        objects = np.bincount(self.object_images, minlength=len(self.image_ids))
+        return keep(self, rank < objects[self.images] + more, np.ones(len(self.object_images), dtype=bool))
+
     def recall(self, *, overlap: tuple[float, float]) -> tuple[float, int]:
         """The share of objects met at IoU .5 among those whose `overlap` lies in a range, and their number."""
         chosen = (self.overlap >= overlap[0]) & (self.overlap < overlap[1])

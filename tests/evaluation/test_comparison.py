@@ -70,6 +70,7 @@ def test_table_by_hand(tmp_path):
     assert best["difference"] == pytest.approx(ap(5 / 6) - ap(1 / 2)) and "difference" not in base
     assert best["AP_std"] == pytest.approx(0) and best["seeds"] == 2
     assert best["AP_low"] <= best["AP"] <= best["AP_high"] <= 1
+    assert best["AP_best"] == pytest.approx(best["AP"])  # one box an image at most: nothing to leave out
     assert best["minutes"] == 1.5 and best["parameters"] == 2.0 and best["multiply_adds"] == 3.0
     assert base["recall_apart"] == 0.5 and base["recall_overlapping"] is None
     # one seed misses the first image and the other the last: in every resample lstm is as good as mlp or better

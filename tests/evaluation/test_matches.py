@@ -43,6 +43,20 @@ def test_resampling_equals_pycocotools_on_a_set_with_images_repeated(seed):
     assert other.mean() == pytest.approx(matches.average_precision()[0].mean())
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("more", [0, 1, 3])
+def test_the_best_of_each_image_equal_pycocotools_on_them_alone(seed, more):
+    records, detections = random_scene(seed)
+    whole = Matches.of(metric_of(records, detections))
+    fewer = {}
+    for number, image_id in enumerate(whole.image_ids.tolist()):
+        best = (-detections[image_id].scores).argsort(stable=True)[: (whole.object_images == number).sum() + more]
+        fewer[image_id] = detections[image_id][best]
+    expected, part = metric_of(records, fewer).compute(), whole.best(more)
+    assert len(part.scores) == sum(map(len, fewer.values())) < len(whole.scores)
+    assert part.average_precision().mean() == pytest.approx(expected["AP"], abs=1e-9)
+
+
 def test_recall_of_overlapping_objects_by_hand():
     """Two cats overlap by a half; a dog lies on one of them; one cat stands alone. One of the two is missed."""
     boxes = [[0, 0, 100, 100], [0, 0, 100, 50], [0, 0, 100, 100], [200, 200, 300, 300]]
