@@ -73,6 +73,15 @@ def test_the_pointer_reads_no_proposal_twice_and_stops():
     assert draft.boxes.shape == (2, 10, 4) and last.boxes.shape == (2, 0, 4)
 
 
+def test_permuting_what_the_pointer_chooses_from_changes_nothing():
+    decoder, given = pointer(end_above=2.0).eval(), proposals()
+    mixed = torch.randperm(10, generator=torch.Generator().manual_seed(1)).expand(2, -1)
+    with torch.no_grad():
+        one, other = decoder(scene(given))[-1], decoder(scene(given.gather(mixed)))[-1]
+    torch.testing.assert_close(one.boxes, other.boxes)
+    torch.testing.assert_close(one.logits, other.logits)
+
+
 def test_the_pointer_is_as_sure_of_a_box_as_that_it_is_not_at_the_end():
     """Twice the odds of the end are twice the odds by which scores fall."""
     decoder, odds = pointer(end_above=2.0).eval(), []

@@ -133,6 +133,19 @@ def test_orders():
         lstm(order="size")
 
 
+@pytest.mark.parametrize("feedback", [True, False])
+def test_permuting_proposals_before_they_are_ordered_changes_nothing(feedback):
+    given, mixed = proposals(), torch.randperm(10, generator=torch.Generator().manual_seed(1)).expand(2, -1)
+    decoder = outspoken(lstm(order="left_to_right", feedback=feedback))
+    with torch.no_grad():
+        one, other = decoder(scene(given))[-1], decoder(scene(given.gather(mixed)))[-1]
+        read_as_given = outspoken(lstm(order="score", feedback=False))
+        unlike = read_as_given(scene(given))[-1], read_as_given(scene(given.gather(mixed)))[-1]
+    torch.testing.assert_close(one.boxes, other.boxes)
+    torch.testing.assert_close(one.logits, other.logits)
+    assert not torch.allclose(unlike[0].logits.gather(1, mixed[..., None].expand(-1, -1, 3)), unlike[1].logits, atol=0.01)
+
+
 @pytest.mark.parametrize("order", ["score", "left_to_right", "random"])
 def test_a_draft_is_read_sorted_anew(order, monkeypatch):
     decoder, seen = outspoken(lstm(order=order, feedback=True)), []
