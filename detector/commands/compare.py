@@ -14,16 +14,8 @@ from rich.progress import track
 from detector.build import build_datamodule, load_task, read_checkpoint
 from detector.data.dataset import Unreadable
 from detector.errors import InputError
-from detector.evaluation.comparison import (
-    Run,
-    gather,
-    markdown,
-    plot_cost,
-    plot_crowding,
-    plot_epochs,
-    table,
-    write_csv,
-)
+from detector.evaluation import comparison_plots
+from detector.evaluation.comparison import Run, gather, markdown, table, write_csv
 from detector.evaluation.cost import milliseconds
 
 log = logging.getLogger(__name__)
@@ -46,7 +38,8 @@ def compare(config: DictConfig) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "comparison.md").write_text(markdown(made) + "\n")
     write_csv(made, folder / "comparison.csv")
-    plots = {"epochs.png": (plot_epochs, rows), "cost.png": (plot_cost, made), "crowding.png": (plot_crowding, rows)}
+    plots = {"epochs.png": (comparison_plots.epochs, rows), "cost.png": (comparison_plots.cost, made),
+             "crowding.png": (comparison_plots.crowding, rows)}
     for file in plots:
         (folder / file).unlink(missing_ok=True)
     plotted = [file for file, (plot, of) in plots.items() if plot(of, folder / file)]

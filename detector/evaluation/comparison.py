@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from glob import glob
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from jaxtyping import Float, Int
 
 from detector.errors import InputError
 from detector.evaluation.matches import Matches
-from detector.evaluation.plots import STYLES, finish
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
-from matplotlib.ticker import MaxNLocator  # noqa: E402
 
 INCIDENTAL = ("experiment", "seed", "data.dataset.root", "data.num_workers", "threads", "pictures", "trainer.accelerator",
               "trainer.devices", "trainer.precision", "output_dir", "checkpoint", "continue", "hydra.")
@@ -37,8 +30,6 @@ COLUMNS = {  # key of a row: heading
     "boxes": "boxes / image", "parameters": "parameters, M", "multiply_adds": "multiply-adds, G",
     "milliseconds": "ms / image", "minutes": "training, min", "megabytes": "peak memory, MB",
 }
-MARKERS = {"-": "o", "--": "s", ":": "D", "-.": "^"}
-"""For points, in place of the linestyles of `STYLES`."""
 
 
 @dataclass
@@ -152,7 +143,7 @@ def table(rows: dict[str, list[Run]], *, baseline: str | None, resamples: int, s
     Raises:
         InputError: no row has the baseline's name.
     """
-    bases = {_data(name): name for name in rows if baseline in (name, _besides_data(name))}
+    bases = {_data(name): name for name in rows if baseline in (name, besides_data(name))}
     if baseline is not None and not bases:
         raise InputError(f"no row {baseline!r}; there are {', '.join(rows)}")
     images = next(iter(rows.values()))[0].record["images"]
@@ -163,22 +154,22 @@ def table(rows: dict[str, list[Run]], *, baseline: str | None, resamples: int, s
         records = [run.record for run in runs]
         metrics = [record["metrics"] for record in records]
         row = {
-            "name": name, "seeds": len(runs), "AP": _mean(one["AP"] for one in metrics),
+            "name": name, "seeds": len(runs), "AP": mean(one["AP"] for one in metrics),
             "AP_std": float(np.std([one["AP"] for one in metrics], ddof=1)) if len(runs) > 1 else None,
-            "AP50": _mean(one["AP50"] for one in metrics), "AP75": _mean(one["AP75"] for one in metrics),
-            "AP_best": _mean(run.matches.best(1).average_precision().mean() for run in runs),
-            **{key: _mean(one["crowding"]["decoder"][key] for one in records)
+            "AP50": mean(one["AP50"] for one in metrics), "AP75": mean(one["AP75"] for one in metrics),
+            "AP_best": mean(run.matches.best(1).average_precision().mean() for run in runs),
+            **{key: mean(one["crowding"]["decoder"][key] for one in records)
                for key in ("recall_apart", "recall_overlapping")},
-            "boxes": _mean(one["boxes_per_image"] for one in records), "parameters": records[0]["parameters"] / 1e6,
-            "multiply_adds": _mean(_scaled(one["multiply_adds"], 1e9) for one in records),
-            "minutes": _mean(one["train_seconds"] / 60 for one in records),
-            "megabytes": _mean(one["peak_megabytes"] for one in records),
+            "boxes": mean(one["boxes_per_image"] for one in records), "parameters": records[0]["parameters"] / 1e6,
+            "multiply_adds": mean(_scaled(one["multiply_adds"], 1e9) for one in records),
+            "minutes": mean(one["train_seconds"] / 60 for one in records),
+            "megabytes": mean(one["peak_megabytes"] for one in records),
         }
         if resamples:
             row["AP_low"], row["AP_high"] = np.percentile(drawn[name], [2.5, 97.5]).tolist()
         base = bases.get(_data(name), name)
         if base != name:
-            row["difference"] = row["AP"] - _mean(run.record["metrics"]["AP"] for run in rows[base])
+            row["difference"] = row["AP"] - mean(run.record["metrics"]["AP"] for run in rows[base])
             if resamples:
                 differences = drawn[name] - drawn[base]
                 row["difference_low"], row["difference_high"] = np.percentile(differences, [2.5, 97.5]).tolist()
@@ -193,8 +184,8 @@ def _data(name: str) -> str:
     return " ".join(word for word in name.split(" ") if word.startswith("data."))
 
 
-def _besides_data(name: str) -> str:
-    """The others."""
+def besides_data(name: str) -> str:
+    """The other words of a row's name."""
     return " ".join(word for word in name.split(" ") if not word.startswith("data."))
 
 
@@ -203,7 +194,7 @@ def markdown(rows: list[dict]) -> str:
     columns = [key for key in COLUMNS if any(row.get(key) is not None for row in rows)]
     lines = ["| " + " | ".join(COLUMNS[key].strip() for key in columns) + " |",
              "| --- |" + " ---: |" * (len(columns) - 1)]
-    lines += ["| " + " | ".join(_shown(key, row.get(key)) for key in columns) + " |" for row in rows]
+    lines += ["| " + " | ".join(shown(key, row.get(key)) for key in columns) + " |" for row in rows]
     return "\n".join(lines)
 
 
@@ -215,78 +206,8 @@ def write_csv(rows: list[dict], file: Path) -> None:
         writer.writerows({key: row.get(key) for key in COLUMNS} for row in rows)
 
 
-def plot_epochs(rows: dict[str, list[Run]], file: Path) -> bool:
-    """Validation AP against epochs, the mean over seeds; False where there is nothing to draw."""
-    curves = {name: _mean_curve([run.curve for run in runs]) for name, runs in rows.items()}
-    curves = {name: curve for name, curve in curves.items() if len(curve) > 1}
-    if not curves:
-        return False
-    figure, axes = plt.subplots(figsize=(7, 4.5))
-    for (name, curve), style in zip(sorted(curves.items()), STYLES):
-        axes.plot(*zip(*curve), label=_folded(name), marker="o", markersize=4, **style)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="epochs", ylabel="AP on val", title="AP against epochs")
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
-    finish(figure, axes, file)
-    return True
-
-
-def plot_cost(rows: list[dict], file: Path) -> bool:
-    """AP against the time of an image where it was measured, else against multiply-adds; False where all cost the same."""
-    key = "milliseconds" if all(row.get("milliseconds") for row in rows) else "multiply_adds"
-    rows = [row for row in rows if row.get(key)]
-    if len({_shown(key, row[key]) for row in rows}) < 2:
-        return False
-    figure, axes = plt.subplots(figsize=(7, 4.5))
-    for row, style in zip(sorted(rows, key=lambda row: row["name"]), STYLES):
-        spread = None
-        if row.get("AP_low") is not None:
-            spread = [[max(0, row["AP"] - row["AP_low"])], [max(0, row["AP_high"] - row["AP"])]]
-        axes.errorbar(row[key], row["AP"], spread, marker=MARKERS[style["linestyle"]], capsize=3, color=style["color"],
-                      label=_folded(row["name"]), linestyle="none")
-    axes.set(xlabel=COLUMNS[key], ylabel="AP on test", title="AP against cost; bars: 95 % over test images")
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
-    finish(figure, axes, file)
-    return True
-
-
-def plot_crowding(rows: dict[str, list[Run]], file: Path) -> bool:
-    """AP, and recall of overlapping objects, against the crowding of shapes, a line for each of the other options."""
-    lines: dict[str, dict[float, list[Run]]] = {}
-    for name, runs in rows.items():
-        crowding = runs[0].options.get("data.dataset.crowding")
-        if crowding is not None:
-            lines.setdefault(_besides_data(name) or "all", {}).setdefault(float(crowding), []).extend(runs)
-    if not lines or max(map(len, lines.values())) < 2:
-        return False
-    figure, both = plt.subplots(1, 2, figsize=(12, 4.5), sharex=True)
-    for (name, points), style in zip(sorted(lines.items()), STYLES):
-        at = sorted(points)
-        aps = [_mean(run.record["metrics"]["AP"] for run in points[x]) for x in at]
-        recalls = [_mean(run.record["crowding"]["decoder"]["recall_overlapping"] for run in points[x]) for x in at]
-        both[0].plot(at, aps, marker="o", **style)
-        both[1].plot(at, [np.nan if r is None else r for r in recalls], marker="o", label=_folded(name), **style)
-    both[0].set(xlabel="crowding", ylabel="AP on test", title="AP against crowding")
-    both[1].set(xlabel="crowding", ylabel="recall at IoU .5", title="Recall of objects overlapped by more than .3")
-    both[0].grid(alpha=0.3)
-    both[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
-    finish(figure, both[1], file)
-    return True
-
-
-def _folded(name: str) -> str:
-    """For a legend."""
-    return "\n".join(textwrap.wrap(name, 40))
-
-
-def _mean_curve(curves: list[list[tuple[int, float]]]) -> list[tuple[int, float]]:
-    """At the epochs that all have."""
-    values = [dict(curve) for curve in curves]
-    shared = sorted(set.intersection(*(set(one) for one in values)))
-    return [(epoch, float(np.mean([one[epoch] for one in values]))) for epoch in shared]
-
-
-def _mean(values) -> float | None:
+def mean(values: Iterable[float | None]) -> float | None:
+    """Of those that are known; None where none is."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
 
@@ -295,7 +216,8 @@ def _scaled(value: float | None, by: float) -> float | None:
     return None if value is None else value / by
 
 
-def _shown(key: str, value) -> str:
+def shown(key: str, value) -> str:
+    """A cell of the column `key` as the table has it."""
     if value is None:
         return ""
     if key in ("name", "seeds"):

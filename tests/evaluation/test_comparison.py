@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from detector.errors import InputError
-from detector.evaluation.comparison import gather, markdown, plot_cost, plot_crowding, plot_epochs, table, write_csv
+from detector.evaluation import comparison_plots
+from detector.evaluation.comparison import gather, markdown, table, write_csv
 from detector.evaluation.matches import Matches
 
 IMAGES = 6
@@ -131,11 +132,11 @@ def test_what_is_written(tmp_path):
     with (tmp_path / "table.csv").open() as file:
         assert float(next(csv.DictReader(file))["AP"]) == best_ap(made)
     assert rows["mlp"][1].curve == [(2, 0.4), (4, 0.6), (6, 0.9)]
-    assert plot_epochs(rows, tmp_path / "epochs.png") and (tmp_path / "epochs.png").stat().st_size > 5000
-    assert not plot_cost(made, tmp_path / "cost.png")  # both cost as many multiply-adds
+    assert comparison_plots.epochs(rows, tmp_path / "epochs.png") and (tmp_path / "epochs.png").stat().st_size > 5000
+    assert not comparison_plots.cost(made, tmp_path / "cost.png")  # both cost as many multiply-adds
     timed = [{**row, "milliseconds": time} for row, time in zip(made, (20.0, 10.0))]
-    assert plot_cost(timed, tmp_path / "cost.png") and (tmp_path / "cost.png").exists()
-    assert not plot_crowding(rows, tmp_path / "crowding.png") and not (tmp_path / "crowding.png").exists()
+    assert comparison_plots.cost(timed, tmp_path / "cost.png") and (tmp_path / "cost.png").exists()
+    assert not comparison_plots.crowding(rows, tmp_path / "crowding.png") and not (tmp_path / "crowding.png").exists()
 
 
 def best_ap(made: list[dict]) -> float:
@@ -146,7 +147,7 @@ def test_crowding_is_drawn_where_it_varies(tmp_path):
     for crowding in (0, 0.5):
         write_run(tmp_path / f"a{crowding}", ["decoder=mlp", f"data.dataset.crowding={crowding}"], [True] * 6)
         write_run(tmp_path / f"b{crowding}", ["decoder=gru", f"data.dataset.crowding={crowding}"], [True] * 6)
-    assert plot_crowding(gather(str(tmp_path))[0], tmp_path / "crowding.png")
+    assert comparison_plots.crowding(gather(str(tmp_path))[0], tmp_path / "crowding.png")
 
 
 def test_what_cannot_be_compared(tmp_path):
