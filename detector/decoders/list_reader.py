@@ -145,8 +145,8 @@ class ListPass(nn.Module):
         notes = covered_before(proposals) if self.coverage else None
         read = self.reading(scene, proposals, notes=notes, state=state)
         if self.feedback:
-            told, state = self._step_by_step(read, proposals)
-            if torch.is_grad_enabled():  # to learn from; else the states found step by step are the result
+            told, state = self._stretch_by_stretch(read, proposals)
+            if torch.is_grad_enabled():  # to learn from; else the states found on the way are the result
                 state = self._at_once(read + self.feedback(told))
         else:
             state = self._at_once(read)
@@ -158,26 +158,43 @@ class ListPass(nn.Module):
         return self.norm(read + self.memory(read))
 
     @torch.no_grad()
-    def _step_by_step(
+    def _stretch_by_stretch(
         self, read: Float[Tensor, "B Q H"], proposals: Predictions
     ) -> tuple[Float[Tensor, "B Q 2"], Float[Tensor, "B Q H"]]:
-        """What each step is told of those before it, and its state, found by going through them one by one.
+        """What each step is told of those before it, and its state.
 
-        No gradient goes through what is told: once it is known, all steps can be learnt from at once, which is quicker.
+        A step waits for those alone whose proposals overlap its own: the list is gone through in `stretches`. No gradient
+        goes through what is told: once it is known, all steps can be learnt from at once, which is quicker.
         """
         iou = _iou_with_earlier(proposals)
         scores = torch.zeros_like(iou[:, 0])
         told, states, memory = [], [], None
-        for step in range(read.shape[1]):
-            written = iou[:, step, : max(1, step)] * scores[:, : max(1, step)]  # before the first, nothing
-            told.append(torch.stack([written.amax(1), written.sum(1).log1p()], -1))
-            seen = read[:, step] + self.feedback(told[-1])
-            known, memory = self.memory.step(seen, memory)
+        for steps in stretches(iou):
+            written = iou[:, steps] * scores.unsqueeze(1)
+            told.append(torch.stack([written.amax(2), written.sum(2).log1p()], -1))
+            seen = read[:, steps] + self.feedback(told[-1])
+            known, memory = self.memory.go_on(seen, memory)
             states.append(self.norm(seen + known))
-            scores[:, step] = self.writing.scores(
-                states[-1].unsqueeze(1), proposals.logits[:, step : step + 1]
-            ).amax((1, 2))
-        return torch.stack(told, 1), torch.stack(states, 1)
+            scores[:, steps] = self.writing.scores(states[-1], proposals.logits[:, steps]).unflatten(
+                1, (-1, self.writing.writes)
+            ).amax((2, 3))
+        return torch.cat(told, 1), torch.cat(states, 1)
+
+
+def stretches(iou: Float[Tensor, "B Q Q"]) -> list[slice]:
+    """The list cut into stretches, as long as they can be from its start, in which no proposal overlaps another, in any
+    image.
+
+    Args:
+        iou: of each proposal (rows) with those before it (columns).
+    """
+    places = torch.arange(1, iou.shape[1] + 1, device=iou.device)
+    last = ((iou > 0).any(0) * places).amax(1).tolist()  # that overlaps, counted from 1; 0: none
+    starts = [0]
+    for step, before in enumerate(last):
+        if before > starts[-1]:
+            starts.append(step)
+    return [slice(start, end) for start, end in zip(starts, [*starts[1:], len(last)])]
 
 
 def covered_before(proposals: Predictions) -> Float[Tensor, "B Q 4"]:

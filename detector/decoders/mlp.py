@@ -30,7 +30,7 @@ class NoMemory(nn.Sequential):
 
     goes_step_by_step = True
 
-    def step(self, read: Float[Tensor, "B H"], memory: None) -> tuple[Float[Tensor, "B H"], None]:
+    def go_on(self, read: Float[Tensor, "B S H"], memory: None) -> tuple[Float[Tensor, "B S H"], None]:
         return self(read), None
 
 

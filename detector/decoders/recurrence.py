@@ -29,20 +29,23 @@ class Recurrence(nn.Module):
     def forward(self, read: Float[Tensor, "B Q H"]) -> Float[Tensor, "B Q H"]:
         return self.cell(read)[0]
 
-    def step(
-        self, read: Float[Tensor, "B H"], memory: list[tuple[Tensor, ...]] | None
-    ) -> tuple[Float[Tensor, "B H"], list[tuple[Tensor, ...]]]:
-        """One step by itself, equal to that of the whole list (but for dropout); the first is given no memory, each other
-        what the one before returned. On short vectors quicker than a list of one step."""
+    def go_on(
+        self, read: Float[Tensor, "B S H"], memory: list[tuple[Tensor, ...]] | None
+    ) -> tuple[Float[Tensor, "B S H"], list[tuple[Tensor, ...]]]:
+        """Some steps of a list, equal to those of the whole list (but for dropout); the first are given no memory, the
+        others what those before them returned. On a few steps quicker than `forward`."""
         if memory is None:
-            nothing = torch.zeros_like(read)
+            nothing = torch.zeros_like(read[:, 0])
             memory = [(nothing, nothing)] * self.cell.num_layers
         after = []
         for state, weights in zip(memory, self.cell.all_weights):
-            if isinstance(self.cell, nn.LSTM):
-                state = torch.lstm_cell(read, state, *weights)
-            else:
-                state = (torch.gru_cell(read, state[0], *weights),)
+            states = []
+            for step in read.unbind(1):
+                if isinstance(self.cell, nn.LSTM):
+                    state = torch.lstm_cell(step, state, *weights)
+                else:
+                    state = (torch.gru_cell(step, state[0], *weights),)
+                states.append(state[0])
+            read = torch.stack(states, 1)
             after.append(state)
-            read = state[0]
         return read, after

@@ -3,8 +3,9 @@ import math
 import pytest
 import torch
 
+from detector.decoders import list_reader
 from detector.decoders.gru import GRU
-from detector.decoders.list_reader import covered_before, noised
+from detector.decoders.list_reader import covered_before, noised, stretches
 from detector.decoders.lstm import LSTM
 from detector.decoders.mlp import MLP
 from detector.decoders.sampling import sample_under_boxes
@@ -210,13 +211,48 @@ def test_what_is_fed_back_by_hand():
     scores = written.logits[0].detach().sigmoid().amax(-1)
     products = [[0.0], [0.4 * scores[0]], [0.0], [scores[0], 0.4 * scores[1]]]
     expected = torch.tensor([[max(one), math.log1p(sum(one))] for one in products])
-    torch.testing.assert_close(torch.cat(told[:4]), expected)  # step by step
-    torch.testing.assert_close(told[4][0], expected)  # and all at once, to learn from
+    assert [len(one[0]) for one in told] == [1, 2, 1, 4]
+    torch.testing.assert_close(torch.cat(told[:3], 1)[0], expected)  # as steps have to wait for each other
+    torch.testing.assert_close(told[3][0], expected)  # and all at once, to learn from
     with torch.no_grad():
         (again,) = decoder(scene(given, pyramid(batch=1)))
-    assert len(told) == 5 + 4  # where nothing is learnt, once is enough
+    assert len(told) == 4 + 3  # where nothing is learnt, once is enough
     torch.testing.assert_close(again.logits, written.logits)
     torch.testing.assert_close(again.boxes, written.boxes)
+
+
+def test_stretches_by_hand():
+    """In the first image 2 lies on 0 and 4 on 3, in the second 1 on 0 and 4 on 2."""
+    iou = torch.zeros(2, 5, 5)
+    iou[0, 2, 0] = iou[0, 4, 3] = iou[1, 1, 0] = iou[1, 4, 2] = 0.1
+    assert [(one.start, one.stop) for one in stretches(iou[:1])] == [(0, 2), (2, 4), (4, 5)]
+    assert [(one.start, one.stop) for one in stretches(iou[1:])] == [(0, 1), (1, 4), (4, 5)]
+    assert [(one.start, one.stop) for one in stretches(iou)] == [(0, 1), (1, 4), (4, 5)]
+    assert stretches(torch.zeros(1, 3, 3)) == [slice(0, 3)]
+
+
+@pytest.mark.parametrize("kind, options", [(LSTM, {}), (LSTM, {"layers": 2}), (GRU, {}), (MLP, {}), (LSTM, {"writes": 2})])
+def test_stretches_are_read_as_steps_are(kind, options, monkeypatch):
+    torch.manual_seed(0)
+    low = torch.rand(1, 10, 2) * 0.9
+    given = Predictions(torch.randn(1, 10, 3), torch.cat([low, low + 0.1 + 0.2 * torch.rand(1, 10, 2)], -1))
+    decoder, cut = outspoken(lstm(kind, feedback=True, **{"passes": 1, **options})), []
+
+    def spy(iou):
+        cut.append(stretches(iou))
+        return cut[-1]
+
+    def one_by_one(iou):
+        return [slice(step, step + 1) for step in range(10)]
+
+    written = []
+    for cutting in (spy, one_by_one):
+        monkeypatch.setattr(list_reader, "stretches", cutting)
+        with torch.no_grad():
+            written += decoder(scene(given, pyramid(batch=1)))
+    assert 1 < len(cut[0]) < 10
+    torch.testing.assert_close(written[0].logits, written[1].logits)
+    torch.testing.assert_close(written[0].boxes, written[1].boxes)
 
 
 def test_feedback_knows_the_steps_before_alone():
