@@ -62,32 +62,22 @@ class LSTMAttention(nn.Module):
         nn.init.constant_(self.stop.bias, -2.0)  # at first it goes on
 
     def forward(self, scene: Scene, targets: list[Target] | None = None) -> list[Predictions]:
-        led = self.training and targets is not None
-        images, places = scene.dense.logits.shape[:2]
-        where = scene.locations
-        middles = [_middles(where, target) for target in targets] if led else None
-        steps = self.slots
-        if led:
-            steps = min(steps, max(len(target.labels) for target in targets) + 1 + self.surplus)
-        features = torch.cat([level.flatten(2).transpose(1, 2) for level in scene.pyramid[-len(where.shapes) :]], 1)
-        values = (self.value(features) + self.place(torch.cat([where.centres, where.strides[:, :1].log()], 1))).relu()
-        keys = self.key(values) / values.shape[-1] ** 0.5
+        guide = Guide(scene.locations, targets, self.explore) if self.training and targets is not None else None
+        steps = self.slots if guide is None else min(self.slots, guide.most_objects + 1 + self.surplus)
+        where, score = scene.locations, scene.dense.logits.amax(-1)
         around = torch.cat([where.centres, 4 * where.strides], 1)  # a box of four cells a side around each location
-        score = scene.dense.logits.amax(-1)
-        covered = torch.zeros_like(score)
-        done = [torch.zeros(len(target.labels), dtype=torch.bool, device=score.device) for target in targets or ()]
-        going = torch.ones(images, 1, dtype=torch.bool, device=score.device)
+        values, keys = self._values(scene)
+        images = len(score)
         rows = torch.arange(images, device=score.device)
+        covered = torch.zeros_like(score)
+        going = torch.ones(images, 1, dtype=torch.bool, device=score.device)
         hidden, cell = (state.expand(images, -1) for state in self.start)
         box, classes = score.new_zeros(images, 4), score.new_zeros(images, self.num_classes)
         passes, stops, choices, answers, written, attended = [], [], [], [], [], []
         for _ in range(steps):
             content = torch.einsum("bh,blh->bl", self.query(hidden), keys)
             choice = (content + self.weights[0] * score - self.weights[1] * covered).float()
-            right = None
-            if led:
-                right = torch.stack([(m & ~d.unsqueeze(1)).any(0) for m, d in zip(middles, done)])
-                choices.append(choice), answers.append(right)
+            right = None if guide is None else guide.right()
             index = choose(choice.detach(), right, self.explore)
             attention = choice.softmax(-1)
             context = torch.einsum("bl,blh->bh", attention.to(values.dtype), values)
@@ -103,36 +93,71 @@ class LSTMAttention(nn.Module):
             one = self.writing(state.unsqueeze(1), looked)
             stop = self.stop(state).float()
             going = going & (stop.sigmoid() < self.stop_above)
-            if not (led or going.any()):
+            if guide is None and not going.any():
                 break
             passes.append(one), stops.append(stop), written.append(going), attended.append(attention.detach())
             box, classes = one.boxes[:, 0].detach(), one.logits[:, 0].detach().sigmoid()
-            if led:
-                box = self._remember(index, middles, done, targets, box)
+            if guide is not None:
+                choices.append(choice), answers.append(right)
+                box = guide.written(index, box)
             covered = torch.maximum(covered, _under(box, where))
         if not passes:
             return [Predictions(scene.dense.logits[:, :0], scene.dense.boxes[:, :0], written=going[:, :0])]
         result = Predictions(
             torch.cat([one.logits for one in passes], 1), torch.cat([one.boxes for one in passes], 1),
-            stop=torch.cat(stops, 1), written=None if led else torch.cat(written, 1), attention=torch.stack(attended, 1),
+            stop=torch.cat(stops, 1), attention=torch.stack(attended, 1),
         )
-        if led:
+        if guide is None:
+            result.written = torch.cat(written, 1)
+        else:
             loss = choice_loss(torch.stack(choices, 1), torch.stack(answers, 1))
             result.losses["choice"] = self.choice_weight * loss
         return [result]
 
-    def _remember(
-        self, index: Int64[Tensor, "B"], middles: list[Bool[Tensor, "_ L"]], done: list[Bool[Tensor, "_"]],
-        targets: list[Target], written: Float[Tensor, "B 4"],
-    ) -> Float[Tensor, "B 4"]:
-        """Note which object was looked at; the boxes to feed back: mostly that object's, else what was written."""
-        boxes = written.clone()
+    def _values(self, scene: Scene) -> tuple[Float[Tensor, "B L H"], Float[Tensor, "B L H"]]:
+        """What there is to read at every location of the dense head, and what it is attended to by."""
+        where = scene.locations
+        features = torch.cat([level.flatten(2).transpose(1, 2) for level in scene.pyramid[-len(where.shapes) :]], 1)
+        values = (self.value(features) + self.place(torch.cat([where.centres, where.strides[:, :1].log()], 1))).relu()
+        return values, self.key(values) / values.shape[-1] ** 0.5
+
+
+class Guide:
+    """Leads through the objects of a batch in training: knows which are not written yet, and where their middles are.
+
+    Args:
+        where: the locations to choose from.
+        targets: the objects.
+        explore: how often a box that was written is kept, instead of the object's.
+    """
+
+    def __init__(self, where: Locations, targets: list[Target], explore: float):
+        self.targets, self.explore = targets, explore
+        self.most_objects = max(len(target.labels) for target in targets)
+        self.middles = [_middles(where, target) for target in targets]
+        self.done = [torch.zeros_like(target.labels, dtype=torch.bool) for target in targets]
+
+    def right(self) -> Bool[Tensor, "B L"]:
+        """The locations in the middle of objects not yet written."""
+        return torch.stack([(middle & ~done.unsqueeze(1)).any(0) for middle, done in zip(self.middles, self.done)])
+
+    def written(self, index: Int64[Tensor, "B"], boxes: Float[Tensor, "B 4"]) -> Float[Tensor, "B 4"]:
+        """Note which object was looked at.
+
+        Args:
+            index: the location looked at.
+            boxes: what was written.
+
+        Returns:
+            The boxes to feed back: mostly those of the objects, else what was written.
+        """
+        boxes = boxes.clone()
         own_way = (torch.rand(len(boxes), device=boxes.device) < self.explore).tolist()
-        for image, (middle, taken, target) in enumerate(zip(middles, done, targets)):
-            looked_at = middle[:, index[image]] & ~taken
+        for image, (middle, done, target) in enumerate(zip(self.middles, self.done, self.targets)):
+            looked_at = middle[:, index[image]] & ~done
             if looked_at.any():
                 found = looked_at.float().argmax()
-                taken[found] = True
+                done[found] = True
                 if not own_way[image]:
                     boxes[image] = target.boxes[found]
         return boxes
