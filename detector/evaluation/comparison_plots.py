@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib
@@ -26,7 +27,7 @@ def epochs(rows: dict[str, list[Run]], file: Path) -> bool:
     if not curves:
         return False
     figure, axes = plt.subplots(figsize=(7, 4.5))
-    for (name, curve), style in zip(sorted(curves.items()), STYLES):
+    for (name, curve), style in zip(sorted(curves.items()), cycle(STYLES)):
         axes.plot(*zip(*curve), label=_folded(name), marker="o", markersize=4, **style)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="epochs", ylabel="AP on val", title="AP against epochs")
@@ -42,7 +43,7 @@ def cost(rows: list[dict], file: Path) -> bool:
     if len({shown(key, row[key]) for row in rows}) < 2:
         return False
     figure, axes = plt.subplots(figsize=(7, 4.5))
-    for row, style in zip(sorted(rows, key=lambda row: row["name"]), STYLES):
+    for row, style in zip(sorted(rows, key=lambda row: row["name"]), cycle(STYLES)):
         spread = None
         if row.get("AP_low") is not None:
             spread = [[max(0, row["AP"] - row["AP_low"])], [max(0, row["AP_high"] - row["AP"])]]
@@ -64,7 +65,7 @@ def crowding(rows: dict[str, list[Run]], file: Path) -> bool:
     if not lines or max(map(len, lines.values())) < 2:
         return False
     figure, both = plt.subplots(1, 2, figsize=(12, 4.5), sharex=True)
-    for (name, points), style in zip(sorted(lines.items()), STYLES):
+    for (name, points), style in zip(sorted(lines.items()), cycle(STYLES)):
         at = sorted(points)
         aps = [mean(run.record["metrics"]["AP"] for run in points[x]) for x in at]
         recalls = [mean(run.record["crowding"]["decoder"]["recall_overlapping"] for run in points[x]) for x in at]

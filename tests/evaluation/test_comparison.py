@@ -150,6 +150,26 @@ def test_crowding_is_drawn_where_it_varies(tmp_path):
     assert comparison_plots.crowding(gather(str(tmp_path))[0], tmp_path / "crowding.png")
 
 
+def test_more_rows_than_styles_are_drawn_all_the_same(tmp_path, monkeypatch):
+    for crowding in (0, 0.5):
+        for name in ("mlp", "gru", "lstm"):
+            options = [f"decoder={name}", f"data.dataset.crowding={crowding}"]
+            write_run(tmp_path / f"{name}{crowding}", options, [True] * 6, curve=[(1, 0.1), (2, 0.2)])
+    rows, _ = gather(str(tmp_path))
+    legends = []
+
+    def finish(figure, axes, file):
+        legends.append(axes.get_legend().texts)
+        comparison_plots.plt.close(figure)
+
+    monkeypatch.setattr(comparison_plots, "STYLES", comparison_plots.STYLES[:2])
+    monkeypatch.setattr(comparison_plots, "finish", finish)
+    timed = [{**row, "milliseconds": at + 1} for at, row in enumerate(table(rows, baseline=None, resamples=0, seed=0))]
+    assert comparison_plots.epochs(rows, tmp_path) and comparison_plots.cost(timed, tmp_path)
+    assert comparison_plots.crowding(rows, tmp_path)
+    assert [len(legend) for legend in legends] == [6, 6, 3]
+
+
 def test_what_cannot_be_compared(tmp_path):
     with pytest.raises(InputError, match="no finished runs"):
         gather(str(tmp_path / "nowhere"))
