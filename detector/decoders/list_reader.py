@@ -163,8 +163,9 @@ class ListPass(nn.Module):
     ) -> tuple[Float[Tensor, "B Q 2"], Float[Tensor, "B Q H"]]:
         """What each step is told of those before it, and its state.
 
-        A step waits for those alone whose proposals overlap its own: the list is gone through in `stretches`. No gradient
-        goes through what is told: once it is known, all steps can be learnt from at once, which is quicker.
+        A step waits for those alone whose proposals overlap its own and are of its class: the list is gone through in
+        `stretches`. No gradient goes through what is told: once it is known, all steps can be learnt from at once, which
+        is quicker.
         """
         iou = _iou_with_earlier(proposals)
         scores = torch.zeros_like(iou[:, 0])
@@ -182,11 +183,11 @@ class ListPass(nn.Module):
 
 
 def stretches(iou: Float[Tensor, "B Q Q"]) -> list[slice]:
-    """The list cut into stretches, as long as they can be from its start, in which no proposal overlaps another, in any
-    image.
+    """The list cut into stretches, as long as they can be from its start, in which no proposal overlaps another of its
+    class, in any image.
 
     Args:
-        iou: of each proposal (rows) with those before it (columns).
+        iou: of each proposal (rows) with those before it (columns); 0 for those of another class.
     """
     places = torch.arange(1, iou.shape[1] + 1, device=iou.device)
     last = ((iou > 0).any(0) * places).amax(1).tolist()  # that overlaps, counted from 1; 0: none
