@@ -10,6 +10,7 @@ import time
 
 import pytest
 import torch
+import wandb
 from PIL import Image
 from running import SHAPES, TINY, command, refused
 from scenes import ROOT, write_voc
@@ -193,6 +194,7 @@ def test_resuming_from_a_checkpoint(trained, tmp_path, capsys):
 ], ids=["wandb", "mlflow"])
 def test_loggers_without_a_network(options, left, tmp_path):
     command("train", *TINY, *SHAPES, "pictures=0", *options, f"hydra.run.dir={tmp_path}")
+    wandb.teardown()  # its own process writes the file, and is done only when it ends, as it does with the command
     (file,) = tmp_path.glob(left)
     assert file.stat().st_size > 500 and (tmp_path / "csv/metrics.csv").exists()
     assert not (tmp_path / "tensorboard").exists()
