@@ -143,7 +143,7 @@ def table(rows: dict[str, list[Run]], *, baseline: str | None, resamples: int, s
     Raises:
         InputError: no row has the baseline's name.
     """
-    bases = {_data(name): name for name in rows if baseline in (name, besides_data(name))}
+    bases = {of_data(name): name for name in rows if baseline in (name, besides_data(name))}
     if baseline is not None and not bases:
         raise InputError(f"no row {baseline!r}; there are {', '.join(rows)}")
     images = next(iter(rows.values()))[0].record["images"]
@@ -167,7 +167,7 @@ def table(rows: dict[str, list[Run]], *, baseline: str | None, resamples: int, s
         }
         if resamples:
             row["AP_low"], row["AP_high"] = np.percentile(drawn[name], [2.5, 97.5]).tolist()
-        base = bases.get(_data(name), name)
+        base = bases.get(of_data(name), name)
         if base != name:
             row["difference"] = row["AP"] - mean(run.record["metrics"]["AP"] for run in rows[base])
             if resamples:
@@ -176,10 +176,10 @@ def table(rows: dict[str, list[Run]], *, baseline: str | None, resamples: int, s
                 beyond = 1 + min((differences <= 0).sum(), (differences >= 0).sum())
                 row["p"] = float(min(1.0, 2 * beyond / (1 + resamples)))
         made.append(row)
-    return sorted(made, key=lambda row: (_data(row["name"]), -row["AP"]))
+    return sorted(made, key=lambda row: (of_data(row["name"]), -row["AP"]))
 
 
-def _data(name: str) -> str:
+def of_data(name: str) -> str:
     """The options of the data in a row's name."""
     return " ".join(word for word in name.split(" ") if word.startswith("data."))
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 from itertools import cycle
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 
-from detector.evaluation.comparison import COLUMNS, Run, besides_data, mean, shown
+from detector.evaluation.comparison import COLUMNS, Run, besides_data, mean, of_data, shown
 from detector.evaluation.plots import STYLES, finish
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib.lines import Line2D  # noqa: E402
 from matplotlib.ticker import MaxNLocator  # noqa: E402
 
 MARKERS = {"-": "o", "--": "s", ":": "D", "-.": "^"}
-"""For points, in place of the linestyles of `STYLES`."""
+"""Of the linestyles of `STYLES`: points without lines are told apart by them."""
 
 
 def epochs(rows: dict[str, list[Run]], file: Path) -> bool:
@@ -26,13 +28,13 @@ def epochs(rows: dict[str, list[Run]], file: Path) -> bool:
     curves = {name: curve for name, curve in curves.items() if len(curve) > 1}
     if not curves:
         return False
-    figure, axes = plt.subplots(figsize=(7, 4.5))
-    for (name, curve), style in zip(sorted(curves.items()), cycle(STYLES)):
-        axes.plot(*zip(*curve), label=_folded(name), marker="o", markersize=4, **style)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="epochs", ylabel="AP on val", title="AP against epochs")
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
-    finish(figure, axes, file)
+    figure, panels, styles = _panels(curves)
+    for name, curve in curves.items():
+        panels[of_data(name)].plot(*zip(*curve), markersize=4, **styles[besides_data(name)])
+    for axes in panels.values():
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set(xlabel="epochs")
+    _finish(figure, styles, file, title="AP on val against epochs")
     return True
 
 
@@ -42,16 +44,16 @@ def cost(rows: list[dict], file: Path) -> bool:
     rows = [row for row in rows if row.get(key)]
     if len({shown(key, row[key]) for row in rows}) < 2:
         return False
-    figure, axes = plt.subplots(figsize=(7, 4.5))
-    for row, style in zip(sorted(rows, key=lambda row: row["name"]), cycle(STYLES)):
+    figure, panels, styles = _panels(row["name"] for row in rows)
+    for row in rows:
         spread = None
         if row.get("AP_low") is not None:
             spread = [[max(0, row["AP"] - row["AP_low"])], [max(0, row["AP_high"] - row["AP"])]]
-        axes.errorbar(row[key], row["AP"], spread, marker=MARKERS[style["linestyle"]], capsize=3, color=style["color"],
-                      label=_folded(row["name"]), linestyle="none")
-    axes.set(xlabel=COLUMNS[key], ylabel="AP on test", title="AP against cost; bars: 95 % over test images")
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
-    finish(figure, axes, file)
+        style = styles[besides_data(row["name"])]
+        panels[of_data(row["name"])].errorbar(row[key], row["AP"], spread, capsize=3, **{**style, "linestyle": "none"})
+    for axes in panels.values():
+        axes.set(xlabel=COLUMNS[key])
+    _finish(figure, styles, file, title="AP on test against cost; bars: 95 % over test images", lines=False)
     return True
 
 
@@ -61,27 +63,50 @@ def crowding(rows: dict[str, list[Run]], file: Path) -> bool:
     for name, runs in rows.items():
         degree = runs[0].options.get("data.dataset.crowding")
         if degree is not None:
-            lines.setdefault(besides_data(name) or "all", {}).setdefault(float(degree), []).extend(runs)
+            lines.setdefault(besides_data(name), {}).setdefault(float(degree), []).extend(runs)
     if not lines or max(map(len, lines.values())) < 2:
         return False
-    figure, both = plt.subplots(1, 2, figsize=(12, 4.5), sharex=True)
-    for (name, points), style in zip(sorted(lines.items()), cycle(STYLES)):
+    figure, (precision, recall) = plt.subplots(1, 2, figsize=(12, 4.5), sharex=True)
+    styles = _styles(lines)
+    for name, points in lines.items():
         at = sorted(points)
         aps = [mean(run.record["metrics"]["AP"] for run in points[x]) for x in at]
         recalls = [mean(run.record["crowding"]["decoder"]["recall_overlapping"] for run in points[x]) for x in at]
-        both[0].plot(at, aps, marker="o", **style)
-        both[1].plot(at, [np.nan if r is None else r for r in recalls], marker="o", label=_folded(name), **style)
-    both[0].set(xlabel="crowding", ylabel="AP on test", title="AP against crowding")
-    both[1].set(xlabel="crowding", ylabel="recall at IoU .5", title="Recall of objects overlapped by more than .3")
-    both[0].grid(alpha=0.3)
-    both[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
-    finish(figure, both[1], file)
+        precision.plot(at, aps, **styles[name])
+        recall.plot(at, [np.nan if r is None else r for r in recalls], **styles[name])
+    precision.set(xlabel="crowding", title="AP")
+    recall.set(xlabel="crowding", title="Recall of objects overlapped by more than .3")
+    _finish(figure, styles, file, title="On test, against crowding")
     return True
 
 
-def _folded(name: str) -> str:
-    """For a legend."""
-    return "\n".join(textwrap.wrap(name, 40))
+def _panels(names: Iterable[str]) -> tuple[plt.Figure, dict[str, plt.Axes], dict[str, dict]]:
+    """A panel for each set of data among the names of rows, and a style for whatever else is in them."""
+    names = list(names)
+    data = sorted({of_data(name) for name in names})
+    figure, axes = plt.subplots(1, len(data), figsize=(7 if len(data) == 1 else 5 * len(data), 4.5), squeeze=False)
+    for panel, title in zip(axes[0], data):
+        panel.set_title(title)
+    return figure, dict(zip(data, axes[0])), _styles(map(besides_data, names))
+
+
+def _styles(labels: Iterable[str]) -> dict[str, dict]:
+    return {label: {**style, "marker": MARKERS[style["linestyle"]]}
+            for label, style in zip(sorted(set(labels)), cycle(STYLES))}
+
+
+def _finish(figure: plt.Figure, styles: dict[str, dict], file: Path, *, title: str, lines: bool = True) -> None:
+    """One legend for all panels; write and close."""
+    shown_as = [{**style, **({} if lines else {"linestyle": "none"})} for style in styles.values()]
+    figure.axes[-1].legend(
+        [Line2D([], [], **style) for style in shown_as], ["\n".join(textwrap.wrap(name or "all", 40)) for name in styles],
+        loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small",
+    )
+    figure.suptitle(title)
+    figure.tight_layout()
+    for axes in figure.axes[:-1]:
+        axes.grid(alpha=0.3)
+    finish(figure, figure.axes[-1], file)
 
 
 def _mean_curve(curves: list[list[tuple[int, float]]]) -> list[tuple[int, float]]:

@@ -150,24 +150,29 @@ def test_crowding_is_drawn_where_it_varies(tmp_path):
     assert comparison_plots.crowding(gather(str(tmp_path))[0], tmp_path / "crowding.png")
 
 
-def test_more_rows_than_styles_are_drawn_all_the_same(tmp_path, monkeypatch):
+def test_a_panel_for_each_set_of_data_and_more_rows_than_styles(tmp_path, monkeypatch):
     for crowding in (0, 0.5):
         for name in ("mlp", "gru", "lstm"):
             options = [f"decoder={name}", f"data.dataset.crowding={crowding}"]
             write_run(tmp_path / f"{name}{crowding}", options, [True] * 6, curve=[(1, 0.1), (2, 0.2)])
+    write_run(tmp_path / "more", ["decoder=dense", "data.dataset.crowding=0.5"], [True] * 6, curve=[(1, 0.1), (2, 0.2)])
     rows, _ = gather(str(tmp_path))
-    legends = []
+    drawn = []
 
-    def finish(figure, axes, file):
-        legends.append(axes.get_legend().texts)
-        comparison_plots.plt.close(figure)
+    def savefig(figure, *args, **kwargs):
+        drawn.append([(panel.get_title(), len(panel.get_lines())) for panel in figure.axes])
+        (legend,) = (panel.get_legend() for panel in figure.axes if panel.get_legend())
+        assert [text.get_text() for text in legend.texts] == [f"decoder={x}" for x in ("dense", "gru", "lstm", "mlp")]
+        assert len({line.get_color() for line in legend.get_lines()}) == 2
 
     monkeypatch.setattr(comparison_plots, "STYLES", comparison_plots.STYLES[:2])
-    monkeypatch.setattr(comparison_plots, "finish", finish)
-    timed = [{**row, "milliseconds": at + 1} for at, row in enumerate(table(rows, baseline=None, resamples=0, seed=0))]
+    monkeypatch.setattr(comparison_plots.plt.Figure, "savefig", savefig)
+    made = table(rows, baseline=None, resamples=0, seed=0)
+    timed = [{**row, "milliseconds": at + 1} for at, row in enumerate(made)]
     assert comparison_plots.epochs(rows, tmp_path) and comparison_plots.cost(timed, tmp_path)
     assert comparison_plots.crowding(rows, tmp_path)
-    assert [len(legend) for legend in legends] == [6, 6, 3]
+    by_data = [("data.dataset.crowding=0", 3), ("data.dataset.crowding=0.5", 4)]
+    assert drawn == [by_data, by_data, [("AP", 4), ("Recall of objects overlapped by more than .3", 4)]]
 
 
 def test_what_cannot_be_compared(tmp_path):
