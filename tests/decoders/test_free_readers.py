@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from test_list_reader import CANVAS, proposals, pyramid, scene
+from readers import CANVAS, proposals, pyramid, scene
 
 from detector.decoders.choosing import choose
 from detector.decoders.lstm_attention import LSTMAttention
