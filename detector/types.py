@@ -112,6 +112,19 @@ class Scene:
     canvas: tuple[int, int]
     """(height, width) in pixels."""
 
+    def refuse_unread_levels(self) -> None:
+        """For a decoder that looks where the dense head does and nowhere else.
+
+        Raises:
+            InputError: the pyramid has finer levels, which would be made and read by nobody.
+        """
+        unread = len(self.pyramid) - len(self.locations.shapes)
+        if unread:
+            raise InputError(
+                f"neck.finest_stride makes {unread} level(s) finer than the dense head's, and this decoder looks only where "
+                "the dense head does: pass the same for proposals.finest_stride, or leave neck.finest_stride alone"
+            )
+
 
 @dataclass
 class Output:

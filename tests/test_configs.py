@@ -5,6 +5,7 @@ import torch
 from scenes import CONF, OFFLINE, data_of, data_overrides, run_config
 
 from detector.build import build_datamodule, build_detector, build_losses, build_task, instantiate
+from detector.errors import InputError
 from detector.types import Batch, Predictions, Scene, Target
 
 
@@ -38,6 +39,13 @@ def network_cases() -> list[str]:
     finer = [f"neck.finest_stride=4 decoder={decoder}" for decoder in ("lstm", "lstm_pointer", "lstm_grid")]
     finest = [f"neck.finest_stride=4 proposals.finest_stride=4 decoder={decoder}" for decoder in ("lstm_attention", "dense")]
     return single + finer + finest
+
+
+@pytest.mark.parametrize("decoder", ["dense", "lstm_attention"])
+def test_levels_that_nobody_would_read(decoder, tmp_path):
+    config = run_config(tmp_path, "neck.finest_stride=4", f"decoder={decoder}", *OFFLINE)
+    with pytest.raises(InputError, match="makes 1 level.s. finer than the dense head's, and this decoder looks only where"):
+        build_detector(config, num_classes=4)(batch(4).images)
 
 
 @pytest.mark.parametrize("overrides", network_cases())

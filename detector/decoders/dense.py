@@ -31,6 +31,7 @@ class Dense(nn.Module):
         self.proposals, self.slots, self.candidates = 0, slots, candidates
 
     def forward(self, scene: Scene, targets: list[Target] | None = None) -> list[Predictions]:
+        scene.refuse_unread_levels()
         return [] if self.training else [self.suppress(scene.dense)]
 
     @torch.no_grad()

@@ -116,8 +116,9 @@ class LSTMAttention(nn.Module):
 
     def _values(self, scene: Scene) -> tuple[Float[Tensor, "B L H"], Float[Tensor, "B L H"]]:
         """What there is to read at every location of the dense head, and what it is attended to by."""
+        scene.refuse_unread_levels()
         where = scene.locations
-        features = torch.cat([level.flatten(2).transpose(1, 2) for level in scene.pyramid[-len(where.shapes) :]], 1)
+        features = torch.cat([level.flatten(2).transpose(1, 2) for level in scene.pyramid], 1)
         values = (self.value(features) + self.place(torch.cat([where.centres, where.strides[:, :1].log()], 1))).relu()
         return values, self.key(values) / values.shape[-1] ** 0.5
 
