@@ -33,7 +33,8 @@ class TaskAligned:
 
         Returns:
             The P positive locations, the object of each, the class target of each (0 … 1), and the share of each in its
-            object: the metric scaled so that its largest value for an object is 1.
+            object: the metric scaled so that its largest value for an object is 1; 1 for each where no box of an object's
+            locations overlaps it yet.
         """
         if len(target.labels) == 0:
             empty = target.labels.new_empty(0)
@@ -48,7 +49,6 @@ class TaskAligned:
         objects = owner[places]
         mine = torch.zeros_like(metric)
         mine[objects, places] = metric[objects, places]
-        largest_metric = mine.amax(1).clamp(min=1e-9)
-        largest_iou = (iou * (mine > 0)).amax(1)
-        share = mine[objects, places] / largest_metric[objects]
+        largest_metric, largest_iou = mine.amax(1)[objects], (iou * (mine > 0)).amax(1)
+        share = torch.where(largest_metric > 0, mine[objects, places] / largest_metric, 1.0)
         return places, objects, share * largest_iou[objects], share

@@ -53,6 +53,18 @@ def test_an_object_between_all_locations_still_gets_one():
     assert places.tolist() == [5]  # the cell that holds (.31, .31)
 
 
+@pytest.mark.parametrize("half, score", [(0.25, 0.01), (0.5, 1e-4), (0.001, 0.01)])
+def test_shares_reach_one_however_small_the_metric(half, score):
+    """At the start of training: boxes far larger than a 4-pixel object, low scores; the last overlap it nowhere."""
+    locations = grid(16)
+    tiny = Target(torch.tensor([[0.495, 0.495, 0.505, 0.505]]), torch.tensor([0]), 0, (400, 400))
+    logits = torch.full((256, 1), score).logit()
+    _, _, scores, shares = TaskAligned()(logits, boxes_around(locations, half), locations, tiny)
+    assert shares.max() == 1 and shares.isfinite().all()
+    iou = 0.0 if half < 0.01 else 0.01**2 / (2 * half) ** 2
+    assert scores.max().item() == pytest.approx(iou, rel=0.01)
+
+
 def test_no_objects():
     nothing = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), 0, (10, 10))
     places, objects, scores, shares = TaskAligned()(torch.zeros(4, 1), boxes_around(grid(2), 0.1), grid(2), nothing)
