@@ -15,6 +15,7 @@ from scenes import OFFLINE, ROOT, run_config, write_voc
 from detector.build import (
     build_datamodule, build_task, instantiate, load_task, load_weights, read_checkpoint, thresholds_of,
 )
+from detector.callbacks import sample_pictures
 from detector.commands.testing import choose_on_val
 from detector.data.dataset import DetectionDataset, Record
 from detector.errors import InputError
@@ -90,6 +91,22 @@ def test_averaged_weights_are_the_ones_saved_and_evaluated(tmp_path):
     tester = lightning.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False)
     tester.test(loaded, dataloaders=data.loader(data.val), verbose=False)
     assert loaded.scores["decoder"]["AP"] == pytest.approx(logged, abs=1e-6)
+
+
+def test_pictures_of_validation_images_show_what_the_averaged_weights_find(tmp_path, monkeypatch):
+    drawn_with = []
+
+    class Watched(sample_pictures.Predictor):
+        def __init__(self, detector, **options):
+            drawn_with.append({name: value.clone() for name, value in detector.state_dict().items()})
+            super().__init__(detector, **options)
+
+    monkeypatch.setattr(sample_pictures, "Predictor", Watched)
+    fit(tmp_path, "trainer.max_epochs=2")
+    saved = read_checkpoint(tmp_path / "checkpoints/last.ckpt")
+    assert len(drawn_with) == 2 and (tmp_path / "pictures").exists()
+    for name, value in drawn_with[-1].items():
+        assert torch.equal(value, saved["state_dict"][f"detector.{name}"]), name
 
 
 def test_a_checkpoint_that_does_not_fit(tmp_path):
