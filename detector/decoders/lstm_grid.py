@@ -77,7 +77,7 @@ class LSTMGrid(nn.Module):
         last = self.rewriting(self.rezoom(scene, first.detach(), state=state), first.detach())
         last.looked = places_in_boxes(start.boxes, self.reading.points)
         if self.cells == "stitch":
-            first.regions = last.regions = _centred_in(cells, columns).repeat_interleave(self.writes, 0)
+            first.regions = last.regions = self._regions(rows, columns, scene).repeat_interleave(self.writes, 0)
             if not self.training:
                 last.written = torch.stack([
                     stitch(logits, boxes, self.writes, self.stitch_above)
@@ -94,16 +94,18 @@ class LSTMGrid(nn.Module):
         centres = torch.stack([x, y], -1).flatten(0, 1) * side
         return box_convert(torch.cat([centres, 2 * side.expand_as(centres)], 1), "cxcywh", "xyxy")
 
+    def _regions(self, rows: int, columns: int, scene: Scene) -> Float[Tensor, "R 4"]:
+        """The part of the canvas that belongs to each cell; those on its right and lower border reach beyond it.
 
-def _centred_in(cells: Float[Tensor, "R 4"], columns: int) -> Float[Tensor, "R 4"]:
-    """The part of the canvas that belongs to each cell; those on the border reach beyond it."""
-    quarter = (cells[:, 2:] - cells[:, :2]) / 4
-    low, high = cells[:, :2] + quarter, cells[:, 2:] - quarter
-    regions = torch.cat([low, high], 1)
-    number = torch.arange(len(cells), device=cells.device)
-    regions[number % columns == columns - 1, 2] = 2.0
-    regions[number // columns == (len(cells) - 1) // columns, 3] = 2.0
-    return regions
+        Neighbours share the very same number as their border, so that a centre on it lies in one of them.
+        """
+        edges = []
+        for count, size in ((rows, scene.canvas[0]), (columns, scene.canvas[1])):
+            edge = torch.arange(count + 1, device=scene.pyramid[0].device) * self.stride / size
+            edges.append(torch.cat([edge[:-1], edge.new_full((1,), 2.0)]))
+        top, left = torch.meshgrid(edges[0][:-1], edges[1][:-1], indexing="ij")
+        bottom, right = torch.meshgrid(edges[0][1:], edges[1][1:], indexing="ij")
+        return torch.stack([left, top, right, bottom], -1).flatten(0, 1)
 
 
 @torch.no_grad()

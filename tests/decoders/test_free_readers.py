@@ -11,9 +11,10 @@ from detector.decoders.lstm_attention import LSTMAttention
 from detector.decoders.lstm_grid import LSTMGrid, stitch
 from detector.decoders.lstm_pointer import LSTMPointer
 from detector.errors import InputError
+from detector.matchers.fixed_order import FixedOrder
 from detector.matchers.hungarian import Hungarian
 from detector.proposals.dense_head import DenseHead
-from detector.types import Scene, Target
+from detector.types import Locations, Scene, Target
 
 SHARED = {"width": 8, "strides": [8, 16, 32], "num_classes": 3, "hidden_size": 16, "dropout": 0.0}
 
@@ -163,6 +164,20 @@ def test_the_grid_covers_the_canvas(cell_stride, cells):
     assert (inside.sum(1) == 1).all()
     centres = (first.boxes[..., :2] + first.boxes[..., 2:]) / 2
     assert ((centres >= regions[:, :, :2].flatten(0, 1)) & (centres <= regions[:, :, 2:].flatten(0, 1))).all()
+
+
+@pytest.mark.parametrize("canvas", [(240, 320), (96, 128), (300, 500)])
+def test_an_object_centred_on_a_border_belongs_to_one_cell(canvas):
+    height, width = canvas
+    maps = [torch.randn(1, 8, -(-height // s), -(-width // s)) for s in SHARED["strides"]]
+    given = proposals(batch=1)
+    look = Scene(maps, given, Locations(torch.zeros(0, 2), torch.zeros(0, 2), []), given, canvas)
+    last = grid()(look)[-1]
+    across, down = torch.arange(0, width + 1, 32), torch.arange(0, height + 1, 32)
+    centres = torch.cartesian_prod(across / width, down / height)
+    objects = Target(torch.cat([centres, centres], 1), torch.zeros(len(centres), dtype=torch.int64), 0, canvas)
+    (assignment,) = FixedOrder()(last, [objects])
+    assert sorted(assignment.objects.tolist()) == list(range(len(centres)))
 
 
 def test_the_grid_s_options():
