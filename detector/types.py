@@ -65,6 +65,8 @@ class Predictions:
     """Of a decoder that looks everywhere: how much each step did so at each location; they sum to 1."""
     draft: bool = False
     """Whether they may name an object several times, as a later pass chooses among them."""
+    weight: float = 1.0
+    """Of its losses: the lists that a decoder is given side by side in training share the weight of one."""
     losses: dict[str, Float[Tensor, ""]] = field(default_factory=dict)
     """What the decoder asks of itself while it is trained, beyond what the set loss does."""
 

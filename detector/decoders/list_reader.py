@@ -78,7 +78,11 @@ class ListReader(nn.Module):
             if self.denoising and any(len(target.labels) for target in targets):
                 lists.append(noised(targets, self.denoising, self.num_classes))
             lists += [_shuffled(_jittered(scene.proposals, 0.1)) for _ in range(self.groups - 1)]
-        return [written for given in [*lists, self._given(scene.proposals)] for written in self._read(scene, given)]
+        lists.append(self._given(scene.proposals))
+        stages = [stage for given in lists for stage in self._read(scene, given)]
+        for stage in stages:
+            stage.weight = 1 / len(lists)
+        return stages
 
     def _given(self, proposals: Predictions) -> Predictions:
         """The proposals, the best of which comes first, in the order of the first pass."""

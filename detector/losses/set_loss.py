@@ -87,7 +87,7 @@ class SetLoss:
             terms["stop"] = self.stop_weight * stop_loss(predictions.stop, assignments)
         if self.monotone_weight:
             terms["monotone"] = self.monotone_weight * monotone_loss(predictions)
-        return {name: term / objects for name, term in terms.items()}
+        return {name: predictions.weight * term / objects for name, term in terms.items()}
 
 
 def _owners(

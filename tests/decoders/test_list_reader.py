@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from readers import changed_at, outspoken, proposals, pyramid, reader, same_steps, scene
+from torchvision.ops import generalized_box_iou_loss
 
 from detector.decoders.gru import GRU
 from detector.decoders.list_reader import covered_before, noised
@@ -8,6 +11,9 @@ from detector.decoders.lstm import LSTM
 from detector.decoders.mlp import MLP
 from detector.decoders.transformer import Transformer
 from detector.errors import InputError
+from detector.losses.set_loss import SetLoss
+from detector.losses.varifocal import Varifocal
+from detector.matchers.hungarian import Hungarian
 from detector.types import Predictions, Target
 
 
@@ -141,3 +147,18 @@ def test_further_lists_are_read_in_training_alone():
     assert len(decoder(scene())) == 2 and len(decoder.eval()(scene(), targets())) == 2
     nothing = [Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), 0, (9, 9))] * 2
     assert len(decoder.train()(scene(), nothing)) == 6
+
+
+@pytest.mark.parametrize("options", [{}, {"groups": 3}, {"denoising": 2}, {"groups": 2, "denoising": 2}])
+def test_the_set_loss_weighs_as_much_however_many_lists_are_given(options):
+    """Against the dense loss, that is: all lists being equal, the terms are those of one."""
+    decoder = reader(**options)
+    stages = decoder(scene(), targets())
+    same = [replace(stages[-1], weight=stage.weight) for stage in stages]
+    loss = SetLoss(
+        matcher=Hungarian(class_cost=2, l1_cost=5, giou_cost=2), class_loss=Varifocal(), class_weight=1.0, l1_weight=5.0,
+        overlap_weight=2.0, overlap_loss=generalized_box_iou_loss,
+    )
+    one = loss([replace(stages[-1], weight=1.0)] * 2, targets())
+    for name, term in loss(same, targets()).items():
+        assert term.item() == pytest.approx(one[name].item())
