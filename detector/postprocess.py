@@ -1,18 +1,24 @@
-"""From predictions on the canvas to detections in pixels of the original images."""
+"""From predictions on the canvas to detections in pixels of the original images, with or without suppression."""
 
 from __future__ import annotations
 
 import torch
-from torchvision.ops import clip_boxes_to_image
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torchvision.ops import batched_nms, box_iou, clip_boxes_to_image
 
-from detector.types import Detections, Predictions
+from detector.detections import Detections
+from detector.types import Predictions, StagePredictions
+
+CANDIDATES = 1000
+"""Best locations that suppression looks at."""
 
 
-def write_out(predictions: Predictions, sizes: list[tuple[int, int]]) -> list[Detections]:
-    """Every slot that writes, writes its best class and its box, in the order of the slots; nothing is suppressed.
+def detections_of(predictions: StagePredictions, sizes: list[tuple[int, int]]) -> list[Detections]:
+    """Every valid slot's best class and its box, in the order of the slots; nothing is suppressed.
 
     Args:
-        predictions: the last pass of a decoder.
+        predictions: of a decoder's last stage.
         sizes: original (height, width) of each image in pixels.
     """
     found = []
@@ -22,6 +28,56 @@ def write_out(predictions: Predictions, sizes: list[tuple[int, int]]) -> list[De
         pixels = clip_boxes_to_image(boxes * boxes.new_tensor([width, height, width, height]), (height, width))
         steps = torch.arange(len(scores), device=scores.device)
         every = Detections(pixels, scores, labels, steps)
-        found.append(every if predictions.written is None else every[predictions.written[i]])
+        found.append(every if predictions.valid is None else every[predictions.valid[i]])
     return found
 
+
+@torch.no_grad()
+def suppress(
+    dense: Predictions, *, threshold: float, slots: int = 100, soft_sigma: float | None = None
+) -> StagePredictions:
+    """Non-maximum suppression within each class.
+
+    Args:
+        dense: predictions of every location.
+        threshold: of two boxes of a class with a larger IoU, the one of lower score goes.
+        slots: boxes kept, by descending score.
+        soft_sigma: a number in place of the threshold: the box of lower score stays, its score times exp(−IoU² / σ)
+            (soft-NMS, Bodla et al. 2017, equation 3).
+    """
+    best = dense.logits.amax(-1).topk(min(CANDIDATES, dense.logits.shape[1]), dim=1).indices
+    found = dense.gather(best)
+    found.boxes = found.boxes.clamp(0, 1)
+    valid = torch.zeros(len(found.boxes), slots, dtype=torch.bool, device=found.boxes.device)
+    index = torch.zeros_like(valid, dtype=torch.int64)
+    scores, labels = found.logits.sigmoid().max(-1)
+    for image, (boxes, own, label) in enumerate(zip(found.boxes, scores, labels)):
+        if soft_sigma is None:
+            kept = batched_nms(boxes, own, label, threshold)[:slots]
+        else:
+            kept, decayed = soft_nms(boxes, own, label, sigma=soft_sigma, keep=slots)
+            found.logits[image, kept] += (torch.logit(decayed, eps=1e-6) - torch.logit(own[kept], eps=1e-6))[:, None]
+        index[image, : len(kept)] = kept
+        valid[image, : len(kept)] = True
+    kept = found.gather(index)
+    return StagePredictions(kept.logits, kept.boxes, valid=valid)
+
+
+def soft_nms(
+    boxes: Float[Tensor, "N 4"], scores: Float[Tensor, "N"], labels: Int64[Tensor, "N"], *, sigma: float, keep: int
+) -> tuple[Int64[Tensor, "K"], Float[Tensor, "K"]]:
+    """Gaussian soft-NMS within each class.
+
+    Returns:
+        The first `keep` boxes in the order of their decayed scores, and those scores.
+    """
+    scores = scores.clone()
+    decay = torch.where(labels[:, None] == labels[None], torch.exp(-box_iou(boxes, boxes) ** 2 / sigma), 1.0)
+    kept, final = [], []
+    for _ in range(min(keep, len(scores))):
+        best = scores.argmax()
+        kept.append(best)
+        final.append(scores[best].clone())
+        scores *= decay[best]
+        scores[best] = -1.0
+    return torch.stack(kept), torch.stack(final)

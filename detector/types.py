@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
@@ -49,36 +47,40 @@ class Batch:
 
 @dataclass
 class Predictions:
-    """One box and C class logits for each of Q places: slots of a decoder's pass, or locations of the dense head."""
+    """One box and C class logits for each of Q slots or locations."""
 
     logits: Float[Tensor, "B Q C"]
     boxes: Float[Tensor, "B Q 4"]
-    written: Bool[Tensor, "B Q"] | None = None
-    """Which slots write at all; None: every one."""
-    stop: Float[Tensor, "B Q"] | None = None
-    """Of a decoder that ends by itself: the logit that nothing is left to write at this step."""
-    regions: Float[Tensor, "Q 4"] | None = None
-    """Of a decoder with slots that answer only for objects centred in a part of the canvas: that part, `xyxy`."""
-    looked: Float[Tensor, "B Q P 2"] | None = None
-    """The places (x, y) that each step read, a square grid row by row, normalised to the canvas."""
-    attention: Float[Tensor, "B Q L"] | None = None
-    """Of a decoder that looks everywhere: how much each step did so at each location; they sum to 1."""
-    draft: bool = False
-    """Whether they may name an object several times, as a later pass chooses among them."""
-    weight: float = 1.0
-    """Of its losses: the lists that a decoder is given side by side in training share the weight of one."""
-    losses: dict[str, Float[Tensor, ""]] = field(default_factory=dict)
-    """What the decoder asks of itself while it is trained, beyond what the set loss does."""
 
     def detach(self) -> Predictions:
         return Predictions(self.logits.detach(), self.boxes.detach())
 
     def gather(self, index: Int64[Tensor, "B K"]) -> Predictions:
-        """The places `index` of every image, in that order."""
+        """Those at `index` of every image, in that order."""
         return Predictions(*(
             values.gather(1, index.unsqueeze(-1).expand(-1, -1, values.shape[-1]))
             for values in (self.logits, self.boxes)
         ))
+
+
+@dataclass
+class StagePredictions(Predictions):
+    """Of a decoder's stage, with what only some decoders say of theirs."""
+
+    one_to_many: bool = False
+    """Whether several slots may predict one object, as a later stage chooses among them."""
+    valid: Bool[Tensor, "B Q"] | None = None
+    """Which slots predict at all; None: every one."""
+    stop: Float[Tensor, "B Q"] | None = None
+    """Of a decoder that ends by itself: the logit that no object is left at this slot."""
+    regions: Float[Tensor, "Q 4"] | None = None
+    """Of a decoder whose slots answer only for objects centred in a part of the canvas: that part, `xyxy`."""
+    sampled_points: Float[Tensor, "B Q P 2"] | None = None
+    """Where (x, y) the region features of each slot come from, a square grid row by row, normalised to the canvas."""
+    attention: Float[Tensor, "B Q L"] | None = None
+    """Of a decoder that attends to every location: how much each slot does; they sum to 1."""
+    losses: dict[str, Float[Tensor, ""]] = field(default_factory=dict)
+    """What the decoder asks of itself while it is trained, beyond what the set loss does."""
 
 
 @dataclass
@@ -110,7 +112,7 @@ class Scene:
     """Of every location."""
     locations: Locations
     proposals: Predictions
-    """The best locations, best first, as many as the decoder has slots."""
+    """The best locations by descending score, as many as the decoder has slots."""
     canvas: tuple[int, int]
     """(height, width) in pixels."""
 
@@ -135,7 +137,7 @@ class Output:
     scene: Scene
     dense: Predictions
     """Of every location, with its gradients."""
-    passes: list[Predictions]
+    stages: list[StagePredictions]
     """Of the decoder; the last one is the result."""
 
 
@@ -145,47 +147,3 @@ class Assignment:
 
     slots: Int64[Tensor, "M"]
     objects: Int64[Tensor, "M"]
-
-
-@dataclass
-class Detections:
-    """What was found in one image, in the order in which it was written."""
-
-    boxes: Float[Tensor, "N 4"]
-    """`xyxy` in pixels of the original image."""
-    scores: Float[Tensor, "N"]
-    labels: Int64[Tensor, "N"]
-    steps: Int64[Tensor, "N"]
-    """The step of the sequence that wrote the box, from 0."""
-    names: list[str] = field(default_factory=list)
-    """Class names, where they are known."""
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def __getitem__(self, keep: Bool[Tensor, "N"] | Int64[Tensor, "K"]) -> Detections:
-        index = torch.arange(len(self), device=self.scores.device)[keep]
-        names = [self.names[i] for i in index.tolist()] if self.names else []
-        return Detections(self.boxes[index], self.scores[index], self.labels[index], self.steps[index], names)
-
-    def cpu(self) -> Detections:
-        return Detections(self.boxes.cpu(), self.scores.cpu(), self.labels.cpu(), self.steps.cpu(), self.names)
-
-    def to_supervision(self):
-        """The same as `supervision.Detections`, to draw, track or count with that library; class names and steps are in
-        its `data`.
-
-        Raises:
-            InputError: it is not installed.
-        """
-        try:
-            import supervision
-        except ImportError as error:
-            raise InputError("supervision is not installed; pip install --editable '.[supervision]'") from error
-        data = {"step": self.steps.cpu().numpy()}
-        if self.names:
-            data["class_name"] = np.array(self.names)
-        return supervision.Detections(
-            xyxy=self.boxes.float().cpu().numpy(), confidence=self.scores.float().cpu().numpy(),
-            class_id=self.labels.cpu().numpy(), data=data,
-        )

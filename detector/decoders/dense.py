@@ -2,75 +2,32 @@
 
 from __future__ import annotations
 
-import torch
-from jaxtyping import Float, Int64
-from torch import Tensor, nn
-from torchvision.ops import batched_nms, box_iou
+from torch import nn
 
-from detector.types import Predictions, Scene, Target
+from detector.postprocess import suppress
+from detector.types import Scene, StagePredictions, Target
 
 
 class Dense(nn.Module):
-    """The baseline of everybody's practice. It has nothing to train: in training it writes nothing.
+    """The baseline of everybody's practice. It has nothing to train, and in training it predicts nothing.
 
     Args:
         width, strides, num_classes: taken, like every decoder does, and not needed.
-        nms_threshold: of two boxes of a class that overlap more, the worse one goes.
-        soft_sigma: a number in place of that threshold: the worse box stays, its score times exp(−IoU² / σ)
-            (soft-NMS, Bodla et al. 2017, equation 3).
-        slots: boxes kept, best first.
-        candidates: best locations looked at.
+        nms_threshold, soft_sigma, slots: see `suppress`.
     """
 
     def __init__(
-        self, *, nms_threshold: float, slots: int = 100, candidates: int = 1000, soft_sigma: float | None = None,
-        width: int | None = None, strides: list[int] | None = None, num_classes: int | None = None,
+        self, *, nms_threshold: float, soft_sigma: float | None, slots: int, width: int, strides: list[int],
+        num_classes: int,
     ):
         super().__init__()
         self.nms_threshold, self.soft_sigma = nms_threshold, soft_sigma
-        self.proposals, self.slots, self.candidates = 0, slots, candidates
+        self.proposals, self.slots = 0, slots
 
-    def forward(self, scene: Scene, targets: list[Target] | None = None) -> list[Predictions]:
+    def forward(self, scene: Scene, targets: list[Target] | None = None) -> list[StagePredictions]:
         scene.refuse_unread_levels()
-        return [] if self.training else [self.suppress(scene.dense)]
-
-    @torch.no_grad()
-    def suppress(self, dense: Predictions) -> Predictions:
-        """The boxes that are left of every location's, best first."""
-        best = dense.logits.amax(-1).topk(min(self.candidates, dense.logits.shape[1]), dim=1).indices
-        found = dense.gather(best)
-        found.boxes = found.boxes.clamp(0, 1)
-        found.written = torch.zeros(len(found.boxes), self.slots, dtype=torch.bool, device=found.boxes.device)
-        index = torch.zeros_like(found.written, dtype=torch.int64)
-        scores, labels = found.logits.sigmoid().max(-1)
-        for image, (boxes, own, label) in enumerate(zip(found.boxes, scores, labels)):
-            if self.soft_sigma is None:
-                kept = batched_nms(boxes, own, label, self.nms_threshold)[: self.slots]
-            else:
-                kept, decayed = soft_nms(boxes, own, label, sigma=self.soft_sigma, keep=self.slots)
-                found.logits[image, kept] += (torch.logit(decayed, eps=1e-6) - torch.logit(own[kept], eps=1e-6))[:, None]
-            index[image, : len(kept)] = kept
-            found.written[image, : len(kept)] = True
-        kept = found.gather(index)
-        kept.written = found.written
-        return kept
-
-
-def soft_nms(
-    boxes: Float[Tensor, "N 4"], scores: Float[Tensor, "N"], labels: Int64[Tensor, "N"], *, sigma: float, keep: int
-) -> tuple[Int64[Tensor, "K"], Float[Tensor, "K"]]:
-    """Gaussian soft-NMS within each class.
-
-    Returns:
-        The first `keep` boxes in the order of their decayed scores, and those scores.
-    """
-    scores = scores.clone()
-    decay = torch.where(labels[:, None] == labels[None], torch.exp(-box_iou(boxes, boxes) ** 2 / sigma), 1.0)
-    kept, final = [], []
-    for _ in range(min(keep, len(scores))):
-        best = scores.argmax()
-        kept.append(best)
-        final.append(scores[best].clone())
-        scores *= decay[best]
-        scores[best] = -1.0
-    return torch.stack(kept), torch.stack(final)
+        if self.training:
+            return []
+        return [suppress(
+            scene.dense, threshold=self.nms_threshold, slots=self.slots, soft_sigma=self.soft_sigma
+        )]

@@ -1,4 +1,4 @@
-"""A decoder: a GRU that reads the ordered proposals."""
+"""A decoder: a GRU over the ordered proposals."""
 
 from __future__ import annotations
 
@@ -6,23 +6,12 @@ from functools import partial
 
 from torch import nn
 
-from detector.decoders.list_reader import ListReader
-from detector.decoders.recurrence import Recurrence
+from detector.decoders.sequence_decoder import Recurrence, SequenceDecoder
 
 
-class GRU(ListReader):
-    """Reads the proposals one after another; its memory tells it what it has already written.
+class GRU(SequenceDecoder):
+    """Its recurrent state tells a slot what has been predicted before it; arguments as in `LSTM`."""
 
-    Args:
-        hidden_size: H, of what is read and of the GRU.
-        layers: stacked.
-        dropout: on what is read and between layers.
-        bidirectional: whether a step also knows those after it, each direction having half of H.
-        reading: further arguments of `ListReader`.
-    """
-
-    def __init__(self, *, hidden_size: int, layers: int, dropout: float, bidirectional: bool = False, **reading):
-        memory = partial(
-            Recurrence, nn.GRU, size=hidden_size, layers=layers, dropout=dropout, bidirectional=bidirectional
-        )
-        super().__init__(memory=memory, hidden_size=hidden_size, dropout=dropout, **reading)
+    def __init__(self, *, hidden_size: int, layers: int, dropout: float, **options):
+        model = partial(Recurrence, nn.GRU, size=hidden_size, layers=layers, dropout=dropout)
+        super().__init__(sequence_model=model, hidden_size=hidden_size, dropout=dropout, **options)

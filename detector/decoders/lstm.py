@@ -1,4 +1,4 @@
-"""The default decoder: an LSTM that reads the ordered proposals."""
+"""The default decoder: an LSTM over the ordered proposals."""
 
 from __future__ import annotations
 
@@ -6,23 +6,19 @@ from functools import partial
 
 from torch import nn
 
-from detector.decoders.list_reader import ListReader
-from detector.decoders.recurrence import Recurrence
+from detector.decoders.sequence_decoder import Recurrence, SequenceDecoder
 
 
-class LSTM(ListReader):
-    """Reads the proposals one after another; its memory tells it what it has already written.
+class LSTM(SequenceDecoder):
+    """Its recurrent state tells a slot what has been predicted before it.
 
     Args:
-        hidden_size: H, of what is read and of the LSTM.
+        hidden_size: H, of region features and of the LSTM.
         layers: stacked.
-        dropout: on what is read and between layers.
-        bidirectional: whether a step also knows those after it, each direction having half of H.
-        reading: further arguments of `ListReader`.
+        dropout: on region features and between layers.
+        options: further arguments of `SequenceDecoder`.
     """
 
-    def __init__(self, *, hidden_size: int, layers: int, dropout: float, bidirectional: bool = False, **reading):
-        memory = partial(
-            Recurrence, nn.LSTM, size=hidden_size, layers=layers, dropout=dropout, bidirectional=bidirectional
-        )
-        super().__init__(memory=memory, hidden_size=hidden_size, dropout=dropout, **reading)
+    def __init__(self, *, hidden_size: int, layers: int, dropout: float, **options):
+        model = partial(Recurrence, nn.LSTM, size=hidden_size, layers=layers, dropout=dropout)
+        super().__init__(sequence_model=model, hidden_size=hidden_size, dropout=dropout, **options)

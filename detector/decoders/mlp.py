@@ -1,37 +1,37 @@
-"""A decoder without memory: what every claim about memory must beat."""
+"""A decoder without recurrent state: what every claim about recurrence must beat."""
 
 from __future__ import annotations
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from detector.decoders.list_reader import ListReader
+from detector.decoders.sequence_decoder import SequenceDecoder
 
 
-class MLP(ListReader):
-    """Reads every proposal by itself, with as many parameters as the LSTM of the same size.
+class MLP(SequenceDecoder):
+    """Sees every proposal by itself, with as many parameters as the LSTM of the same size.
 
     Args:
-        hidden_size: H, of what is read.
+        hidden_size: H, of region features.
         layers: of two linear maps each, over 4 H units: 8 H² weights, as in a layer of an LSTM.
-        dropout: on what is read and within layers.
-        reading: further arguments of `ListReader`.
+        dropout: on region features and within layers.
+        options: further arguments of `SequenceDecoder`.
     """
 
-    def __init__(self, *, hidden_size: int, layers: int, dropout: float, **reading):
-        def memory() -> nn.Module:
-            return NoMemory(*(FeedForward(hidden_size, dropout) for _ in range(layers)))
+    def __init__(self, *, hidden_size: int, layers: int, dropout: float, **options):
+        def model() -> nn.Module:
+            return FeedForwardStack(*(FeedForward(hidden_size, dropout) for _ in range(layers)))
 
-        super().__init__(memory=memory, hidden_size=hidden_size, dropout=dropout, **reading)
+        super().__init__(sequence_model=model, hidden_size=hidden_size, dropout=dropout, **options)
 
 
-class NoMemory(nn.Sequential):
-    """Layers in the place of a memory. Step by step they know of earlier steps what they are told, and nothing else."""
+class FeedForwardStack(nn.Sequential):
+    """Layers in the place of a recurrent network: slot by slot they know the feedback they are given, and no more."""
 
-    goes_step_by_step = True
+    causal = True
 
-    def go_on(self, read: Float[Tensor, "B S H"], memory: None) -> tuple[Float[Tensor, "B S H"], None]:
-        return self(read), None
+    def step(self, features: Float[Tensor, "B S H"], state: None) -> tuple[Float[Tensor, "B S H"], None]:
+        return self(features), None
 
 
 class FeedForward(nn.Module):
@@ -43,5 +43,5 @@ class FeedForward(nn.Module):
             nn.Linear(size, 4 * size), nn.ReLU(), nn.Dropout(dropout), nn.Linear(4 * size, size)
         )
 
-    def forward(self, read: Float[Tensor, "*S H"]) -> Float[Tensor, "*S H"]:
-        return read + self.layer(read)
+    def forward(self, features: Float[Tensor, "*S H"]) -> Float[Tensor, "*S H"]:
+        return features + self.layer(features)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from detector.matchers.hungarian import Hungarian
+from detector.matchers.hungarian import Hungarian, Pairs
 
 
 class FirstK(Hungarian):
@@ -16,6 +16,6 @@ class FirstK(Hungarian):
 
     def assign(
         self, logits: Float[Tensor, "Q C"], boxes: Float[Tensor, "Q 4"], labels: Int64[Tensor, "N"],
-        truth: Float[Tensor, "N 4"],
-    ) -> tuple[Int64[Tensor, "M"], Int64[Tensor, "M"]]:
-        return super().assign(logits[: len(truth)], boxes[: len(truth)], labels, truth)
+        ground_truth: Float[Tensor, "N 4"],
+    ) -> Pairs:
+        return super().assign(logits[: len(ground_truth)], boxes[: len(ground_truth)], labels, ground_truth)

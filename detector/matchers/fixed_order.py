@@ -7,7 +7,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from detector.errors import InputError
-from detector.matchers.matcher import Matcher
+from detector.matchers.hungarian import Matcher, Pairs
 
 
 class FixedOrder(Matcher):
@@ -24,11 +24,11 @@ class FixedOrder(Matcher):
 
     def assign(
         self, logits: Float[Tensor, "Q C"], boxes: Float[Tensor, "Q 4"], labels: Int64[Tensor, "N"],
-        truth: Float[Tensor, "N 4"],
-    ) -> tuple[Int64[Tensor, "M"], Int64[Tensor, "M"]]:
+        ground_truth: Float[Tensor, "N 4"],
+    ) -> Pairs:
         if not boxes.isfinite().all():
             raise FloatingPointError
-        low, high = truth.split(2, -1)
+        low, high = ground_truth.split(2, -1)
         key = (low + high)[:, 0] if self.by == "position" else -(high - low).prod(-1)
-        pairs = min(len(boxes), len(truth))
+        pairs = min(len(boxes), len(ground_truth))
         return torch.arange(pairs, device=boxes.device), key.argsort(stable=True)[:pairs]

@@ -1,6 +1,9 @@
-"""The one-to-one assignment of least cost."""
+"""The one-to-one assignment of least cost, and what all matchers have in common."""
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float, Int64
@@ -8,7 +11,53 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torchvision.ops import generalized_box_iou
 
-from detector.matchers.matcher import Matcher
+from detector.types import Assignment, StagePredictions, Target
+
+Pairs = tuple[Int64[Tensor, "M"], Int64[Tensor, "M"]]
+"""The slots and the objects of M pairs."""
+
+
+class Matcher(ABC):
+    """Pairs slots and objects; a subclass says which in `assign`."""
+
+    @torch.no_grad()
+    def __call__(self, predictions: StagePredictions, targets: list[Target]) -> list[Assignment]:
+        """Match every image by itself, and every region of it where the slots have regions.
+
+        Post-condition: no slot and no object twice; for each image, or region with the objects centred in it, as many
+        pairs as the smaller of slots and objects.
+
+        Raises:
+            FloatingPointError: a prediction or a cost is not finite; names the images.
+        """
+        assignments, diverged = [], []
+        for logits, boxes, target in zip(predictions.logits.float(), predictions.boxes.float(), targets):
+            none = torch.empty(0, dtype=torch.int64, device=boxes.device)
+            slots, objects = [none], [none]
+            try:
+                for own, there in _by_region(predictions.regions, len(boxes), target):
+                    a, b = self.assign(logits[own], boxes[own], target.labels[there], target.boxes[there])
+                    slots.append(own[a]), objects.append(there[b])
+            except FloatingPointError:
+                diverged.append(target.image_id)
+            assignments.append(Assignment(torch.cat(slots), torch.cat(objects)))
+        if diverged:
+            raise FloatingPointError(
+                f"the match cost is not finite for image(s) {', '.join(map(str, diverged))}: the predictions have "
+                "diverged; lower optimizer.lr, or train with trainer.precision=32-true"
+            )
+        return assignments
+
+    @abstractmethod
+    def assign(
+        self, logits: Float[Tensor, "Q C"], boxes: Float[Tensor, "Q 4"], labels: Int64[Tensor, "N"],
+        ground_truth: Float[Tensor, "N 4"],
+    ) -> Pairs:
+        """M = min(Q, N) pairs of one image or region, from float32.
+
+        Raises:
+            FloatingPointError: what decides is not finite.
+        """
 
 
 class Hungarian(Matcher):
@@ -32,13 +81,13 @@ class Hungarian(Matcher):
 
     def assign(
         self, logits: Float[Tensor, "Q C"], boxes: Float[Tensor, "Q 4"], labels: Int64[Tensor, "N"],
-        truth: Float[Tensor, "N 4"],
-    ) -> tuple[Int64[Tensor, "M"], Int64[Tensor, "M"]]:
-        return least_cost(self.cost(logits, boxes, labels, truth))
+        ground_truth: Float[Tensor, "N 4"],
+    ) -> Pairs:
+        return least_cost(self.cost(logits, boxes, labels, ground_truth))
 
     def cost(
         self, logits: Float[Tensor, "Q C"], boxes: Float[Tensor, "Q 4"], labels: Int64[Tensor, "N"],
-        truth: Float[Tensor, "N 4"],
+        ground_truth: Float[Tensor, "N 4"],
     ) -> Float[Tensor, "Q N"]:
         """The cost of every slot for every object."""
         score = logits.sigmoid()[:, labels]
@@ -47,13 +96,13 @@ class Hungarian(Matcher):
         rank = torch.arange(len(logits), device=logits.device).unsqueeze(1) / len(logits)
         return (
             self.class_cost * (present - absent)
-            + self.l1_cost * torch.cdist(boxes, truth, p=1)
-            - self.giou_cost * generalized_box_iou(boxes, truth)
+            + self.l1_cost * torch.cdist(boxes, ground_truth, p=1)
+            - self.giou_cost * generalized_box_iou(boxes, ground_truth)
             + self.rank_cost * rank
         )
 
 
-def least_cost(cost: Tensor) -> tuple[Int64[Tensor, "M"], Int64[Tensor, "M"]]:
+def least_cost(cost: Tensor) -> Pairs:
     """Rows and columns of the assignment of least total cost.
 
     Raises:
@@ -63,3 +112,18 @@ def least_cost(cost: Tensor) -> tuple[Int64[Tensor, "M"], Int64[Tensor, "M"]]:
         raise FloatingPointError
     rows, columns = linear_sum_assignment(cost.cpu().numpy())
     return torch.as_tensor(rows, device=cost.device), torch.as_tensor(columns, device=cost.device)
+
+
+def _by_region(
+    regions: Float[Tensor, "Q 4"] | None, slots: int, target: Target
+) -> Iterator[tuple[Int64[Tensor, "q"], Int64[Tensor, "n"]]]:
+    """The slots of each region and the objects centred in it; regions without objects are left out."""
+    every = torch.arange(slots, device=target.boxes.device)
+    if regions is None:
+        yield every, torch.arange(len(target.labels), device=every.device)
+        return
+    distinct, owner = regions.unique_consecutive(dim=0, return_inverse=True)  # R 4, Q
+    centres = (target.boxes[:, :2] + target.boxes[:, 2:]) / 2  # N 2
+    inside = ((centres[:, None] >= distinct[:, :2]) & (centres[:, None] < distinct[:, 2:])).all(-1)  # N R
+    for region in inside.any(0).nonzero().squeeze(1).tolist():
+        yield every[owner == region], inside[:, region].nonzero().squeeze(1)

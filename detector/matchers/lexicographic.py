@@ -6,8 +6,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from detector.matchers.hungarian import least_cost
-from detector.matchers.matcher import Matcher
+from detector.matchers.hungarian import Matcher, Pairs, least_cost
 
 STEPS = 2**16
 """Distances are counted in steps of 1 / STEPS."""
@@ -23,11 +22,11 @@ class Lexicographic(Matcher):
 
     def assign(
         self, logits: Float[Tensor, "Q C"], boxes: Float[Tensor, "Q 4"], labels: Int64[Tensor, "N"],
-        truth: Float[Tensor, "N 4"],
-    ) -> tuple[Int64[Tensor, "M"], Int64[Tensor, "M"]]:
-        return least_cost(self.cost(boxes, truth))
+        ground_truth: Float[Tensor, "N 4"],
+    ) -> Pairs:
+        return least_cost(self.cost(boxes, ground_truth))
 
-    def cost(self, boxes: Float[Tensor, "Q 4"], truth: Float[Tensor, "N 4"]) -> Int64[Tensor, "Q N"]:
+    def cost(self, boxes: Float[Tensor, "Q 4"], ground_truth: Float[Tensor, "N 4"]) -> Int64[Tensor, "Q N"]:
         """One integer for (o, r, d), such that sums of them compare like the sums of the three.
 
         Raises:
@@ -36,14 +35,14 @@ class Lexicographic(Matcher):
         """
         if not boxes.isfinite().all():
             raise FloatingPointError
-        pairs = min(len(boxes), len(truth))
+        pairs = min(len(boxes), len(ground_truth))
         centres = ((boxes[:, :2] + boxes[:, 2:]) / 2).unsqueeze(1)
-        outside = ((centres < truth[:, :2]) | (centres > truth[:, 2:])).any(-1).long()
+        outside = ((centres < ground_truth[:, :2]) | (centres > ground_truth[:, 2:])).any(-1).long()
         rank = torch.arange(len(boxes), device=boxes.device).unsqueeze(1)
         # a box beyond the canvas is as far away as any: the distance stays below what a rank weighs
-        distance = (torch.cdist(boxes.double(), truth.double(), p=1).clamp(max=4.0) * STEPS).round().long()
+        distance = (torch.cdist(boxes.double(), ground_truth.double(), p=1).clamp(max=4.0) * STEPS).round().long()
         rank_weight = 4 * STEPS * pairs + 1
         outside_weight = rank_weight * (len(boxes) * pairs + 1)
         if outside_weight * (pairs + 1) >= 2**53:  # the assignment is computed in doubles
-            raise OverflowError(f"{len(boxes)} slots and {len(truth)} objects are too many for the lexicographic matcher")
+            raise OverflowError(f"{len(boxes)} slots and {len(ground_truth)} objects are too many for the lexicographic matcher")
         return outside * outside_weight + rank * rank_weight + distance

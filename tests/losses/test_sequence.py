@@ -6,12 +6,11 @@ import pytest
 import torch
 from test_losses import set_loss
 
-from detector.losses.choice import choice_loss
 from detector.losses.cross_entropy import CrossEntropy
 from detector.losses.matchability import Matchability
-from detector.losses.monotone import monotone_loss
+from detector.losses.pointer_loss import pointer_loss
 from detector.losses.stop import stop_loss
-from detector.types import Assignment, Predictions, Target
+from detector.types import Assignment, StagePredictions, Target
 
 LOG2 = math.log(2)
 
@@ -52,32 +51,22 @@ def test_stop_by_hand():
     assert stop_loss(torch.logit(probability), every).item() == pytest.approx(expected, rel=1e-4)
 
 
-def test_monotone_by_hand():
-    scores = torch.tensor([[[0.5], [0.7], [0.6], [0.9]]])
-    given = Predictions(torch.logit(scores), torch.zeros(1, 4, 4))
-    assert monotone_loss(given).item() == pytest.approx(0.2 + 0.3, abs=1e-5)
-    given.regions = torch.tensor([[0.0, 0, 1, 1]] * 3 + [[1.0, 0, 2, 1]])
-    assert monotone_loss(given).item() == pytest.approx(0.2, abs=1e-5)
-
-
-def test_choice_by_hand():
+def test_pointer_loss_by_hand():
     logits = torch.tensor([[[0.0, math.log(2.0), -math.inf], [0.0, 0.0, 0.0], [3.0, 1.0, 2.0]]])
-    right = torch.tensor([[[True, False, False], [True, False, True], [False, False, False]]])
-    assert choice_loss(logits, right).item() == pytest.approx(-math.log(1 / 3) - math.log(2 / 3), rel=1e-5)
+    correct = torch.tensor([[[True, False, False], [True, False, True], [False, False, False]]])
+    assert pointer_loss(logits, correct).item() == pytest.approx(-math.log(1 / 3) - math.log(2 / 3), rel=1e-5)
 
 
 def test_what_a_decoder_asks_for_is_part_of_the_set_loss():
     boxes = torch.tensor([[[0.1, 0.1, 0.4, 0.5], [0.6, 0.6, 0.9, 0.9]]])
     target = Target(boxes[0], torch.tensor([0, 0]), 0, (9, 9))
-    one = Predictions(
-        torch.tensor([[[0.0], [1.0]]]), boxes, stop=torch.zeros(1, 2), losses={"choice": torch.tensor(3.0)}
+    one = StagePredictions(
+        torch.tensor([[[0.0], [1.0]]]), boxes, stop=torch.zeros(1, 2), losses={"pointer": torch.tensor(3.0)}
     )
     loss = set_loss()
-    loss.stop_weight, loss.monotone_weight = 2.0, 4.0
-    terms = loss([one, Predictions(torch.tensor([[[0.0], [1.0]]]), boxes)], [target])
-    assert set(terms) == {"class", "l1", "overlap", "choice", "stop", "monotone"}
-    assert terms["choice"].item() == pytest.approx(3.0 / 2)  # two objects
+    loss.stop_weight = 2.0
+    terms = loss([one, StagePredictions(torch.tensor([[[0.0], [1.0]]]), boxes)], [target])
+    assert set(terms) == {"class", "l1", "overlap", "pointer", "stop"}
+    assert terms["pointer"].item() == pytest.approx(3.0 / 2)  # two objects
     assert terms["stop"].item() == pytest.approx(2.0 * 2 * LOG2 / 2, rel=1e-5)
-    rise = torch.tensor(1.0).sigmoid().item() - 0.5
-    assert terms["monotone"].item() == pytest.approx(4.0 * 2 * rise / 2, rel=1e-4)
     assert set_loss()([], [target]) == {}

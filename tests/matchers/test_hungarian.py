@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from detector.matchers.hungarian import Hungarian
-from detector.types import Predictions, Target
+from detector.types import StagePredictions, Target
 
 COSTS = {"class_cost": 2.0, "l1_cost": 5.0, "giou_cost": 2.0}
 
@@ -20,7 +20,7 @@ def random_boxes(generator, *shape):
 def test_no_other_assignment_costs_less(slots, objects, seed):
     generator = torch.Generator().manual_seed(seed)
     matcher = Hungarian(**COSTS, rank_cost=0.5)
-    predictions = Predictions(torch.randn(1, slots, 3, generator=generator), random_boxes(generator, 1, slots))
+    predictions = StagePredictions(torch.randn(1, slots, 3, generator=generator), random_boxes(generator, 1, slots))
     target = Target(random_boxes(generator, objects), torch.randint(0, 3, (objects,), generator=generator), 7, (9, 9))
     (assignment,) = matcher(predictions, [target])
     cost = matcher.cost(predictions.logits[0], predictions.boxes[0], target.labels, target.boxes)
@@ -47,7 +47,7 @@ def test_cost_by_hand():
 
 
 def test_rank_cost_prefers_the_earlier_of_two_equals():
-    twice = Predictions(torch.zeros(1, 2, 1), torch.tensor([[[0.1, 0.1, 0.4, 0.4]] * 2]))
+    twice = StagePredictions(torch.zeros(1, 2, 1), torch.tensor([[[0.1, 0.1, 0.4, 0.4]] * 2]))
     target = Target(torch.tensor([[0.1, 0.1, 0.4, 0.4]]), torch.tensor([0]), 0, (10, 10))
     (assignment,) = Hungarian(**COSTS, rank_cost=1.0)(twice, [target])
     assert assignment.slots.tolist() == [0]
@@ -55,7 +55,7 @@ def test_rank_cost_prefers_the_earlier_of_two_equals():
 
 def test_permuting_objects_permutes_the_pairs():
     generator = torch.Generator().manual_seed(3)
-    predictions = Predictions(torch.randn(1, 8, 2, generator=generator), random_boxes(generator, 1, 8))
+    predictions = StagePredictions(torch.randn(1, 8, 2, generator=generator), random_boxes(generator, 1, 8))
     boxes, labels = random_boxes(generator, 4), torch.tensor([0, 1, 1, 0])
     order = torch.tensor([2, 0, 3, 1])
     (plain,) = Hungarian(**COSTS)(predictions, [Target(boxes, labels, 0, (9, 9))])
@@ -65,13 +65,13 @@ def test_permuting_objects_permutes_the_pairs():
 
 
 def test_costs_are_float32_even_for_half_predictions():
-    predictions = Predictions(torch.zeros(1, 2, 1).bfloat16(), torch.rand(1, 2, 4).bfloat16())
+    predictions = StagePredictions(torch.zeros(1, 2, 1).bfloat16(), torch.rand(1, 2, 4).bfloat16())
     target = Target(torch.tensor([[0.1, 0.1, 0.4, 0.4]]), torch.tensor([0]), 0, (10, 10))
     assert len(Hungarian(**COSTS)(predictions, [target])[0].slots) == 1
 
 
 def test_divergence_names_the_images():
-    predictions = Predictions(torch.zeros(2, 2, 1), torch.full((2, 2, 4), 0.2))
+    predictions = StagePredictions(torch.zeros(2, 2, 1), torch.full((2, 2, 4), 0.2))
     predictions.logits[1, 0, 0] = float("nan")
     targets = [Target(torch.tensor([[0.1, 0.1, 0.4, 0.4]]), torch.tensor([0]), number, (10, 10)) for number in (41, 42)]
     with pytest.raises(FloatingPointError, match=r"image\(s\) 42:"):

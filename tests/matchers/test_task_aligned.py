@@ -19,10 +19,10 @@ def test_by_hand():
     """Four locations; the object holds the left two; scores ½ and ¼, IoUs 1 and ½."""
     locations = grid(2)
     logits = torch.tensor([[0.0], [0.0], [-1.0986123], [0.0]])  # scores .5, .5, .25, .5
-    truth = torch.tensor([[0.0, 0.0, 0.5, 1.0]])
+    ground_truth = torch.tensor([[0.0, 0.0, 0.5, 1.0]])
     boxes = torch.tensor([[0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 1.0, 1.0], [0.0, 0.0, 0.5, 0.5], [0.0, 0.0, 0.5, 1.0]])
     places, objects, scores, shares = TaskAligned(top=9, alpha=1, beta=2)(
-        logits, boxes, locations, Target(truth, torch.tensor([0]), 0, (10, 10))
+        logits, boxes, locations, Target(ground_truth, torch.tensor([0]), 0, (10, 10))
     )
     assert places.tolist() == [0, 2] and objects.tolist() == [0, 0]
     # metrics ½·1² and ¼·½²; the best is given the largest IoU, the other its share of it

@@ -1,4 +1,4 @@
-"""A random scene, and small readers of its list."""
+"""A random scene, and small decoders of its proposals."""
 
 import torch
 
@@ -26,16 +26,17 @@ def scene(given: Predictions | None = None, maps: list | None = None) -> Scene:
     return Scene(maps or pyramid(), Predictions(given.logits[:, :0], given.boxes[:, :0]), nowhere, given, CANVAS)
 
 
-def reader(kind=LSTM, **options):
+def sequence_decoder(kind=LSTM, **options):
     torch.manual_seed(0)
-    options = {"hidden_size": 16, "layers": 1, "dropout": 0.0, "slots": 10, "passes": 2, "points": 2, **options}
+    options = {"hidden_size": 16, "layers": 1, "dropout": 0.0, "slots": 10, "stages": 2, "points": 2,
+               "feedback": False, **options}
     return kind(width=8, strides=[8, 16, 32], num_classes=3, **options)
 
 
-def outspoken(decoder):
-    """With outputs far from what was proposed, so that differences show."""
-    for one_pass in decoder.passes:
-        for output in (one_pass.writing.classes[-1], one_pass.writing.box[-1]):
+def randomised(decoder):
+    """With predictions far from what was proposed, so that differences show."""
+    for stage in decoder.stages:
+        for output in (stage.prediction_head.classes[-1], stage.prediction_head.box[-1]):
             torch.nn.init.normal_(output.weight)
     return decoder.eval()
 

@@ -2,32 +2,31 @@ import math
 
 import torch
 
-from detector.decoders.dense import Dense
-from detector.postprocess import write_out
+from detector.postprocess import detections_of, suppress
 from detector.types import Predictions
 
 
 def found(**options) -> list:
     logits = torch.tensor([[[2.0, -3.0], [1.0, -3.0], [-1.0, 1.5], [-9.0, -9.0]]])
     boxes = torch.tensor([[[0.1, 0.1, 0.5, 0.5], [0.1, 0.1, 0.5, 0.45], [0.1, 0.1, 0.5, 0.5], [0.6, 0.6, 1.3, 0.9]]])
-    return write_out(Dense(**options).suppress(Predictions(logits, boxes)), [(100, 200)])
+    return detections_of(suppress(Predictions(logits, boxes), **options), [(100, 200)])
 
 
 def test_suppression_is_within_a_class():
-    (kept,) = found(nms_threshold=0.5)
+    (kept,) = found(threshold=0.5)
     assert kept.labels[:2].tolist() == [0, 1]  # the second box of class 0 is gone, the equal one of class 1 stays
     assert len(kept) == 3 and kept.steps.tolist() == [0, 1, 2]
     assert kept.scores.tolist() == sorted(kept.scores.tolist(), reverse=True)
 
 
 def test_it_keeps_at_most_so_many():
-    (kept,) = found(nms_threshold=0.99, slots=2)
+    (kept,) = found(threshold=0.99, slots=2)
     assert len(kept) == 2
 
 
 def test_soft_suppression_by_hand():
     """The second box of class 0 overlaps the first by 7/8."""
-    (kept,) = found(nms_threshold=0.5, soft_sigma=0.5)
+    (kept,) = found(threshold=0.5, soft_sigma=0.5)
     sigmoid = torch.tensor([2.0, 1.5, 1.0, -9.0]).sigmoid().tolist()
     expected = [sigmoid[0], sigmoid[1], sigmoid[2] * math.exp(-((7 / 8) ** 2) / 0.5), sigmoid[3]]
     assert kept.labels[:3].tolist() == [0, 1, 0]
@@ -38,5 +37,5 @@ def test_soft_suppression_takes_the_best_of_what_is_left():
     """Three boxes of one class on one object and a worse one elsewhere: the elsewhere one comes second."""
     logits = torch.tensor([[[3.0], [2.9], [2.8], [1.0]]])
     boxes = torch.tensor([[[0.1, 0.1, 0.5, 0.5]] * 3 + [[0.6, 0.6, 0.9, 0.9]]])
-    kept = Dense(nms_threshold=0.5, soft_sigma=0.5, slots=3).suppress(Predictions(logits, boxes))
-    assert kept.boxes[0, :, 0].tolist()[1] > 0.55 and kept.written.tolist() == [[True] * 3]
+    kept = suppress(Predictions(logits, boxes), threshold=0.5, soft_sigma=0.5, slots=3)
+    assert kept.boxes[0, :, 0].tolist()[1] > 0.55 and kept.valid.tolist() == [[True] * 3]

@@ -1,15 +1,15 @@
-"""Decoders that choose where to look: `lstm_pointer`, `lstm_attention`; and `lstm_grid`."""
+"""Decoders that do not take the proposals as they come: `lstm_pointer`, `lstm_attention`; and `lstm_grid`."""
 
 import math
 
 import pytest
 import torch
-from readers import CANVAS, proposals, pyramid, scene
+from small_decoders import CANVAS, proposals, pyramid, scene
 
-from detector.decoders.choosing import choose
 from detector.decoders.lstm_attention import LSTMAttention
 from detector.decoders.lstm_grid import LSTMGrid, stitch
 from detector.decoders.lstm_pointer import LSTMPointer
+from detector.decoders.pointing import point
 from detector.errors import InputError
 from detector.matchers.fixed_order import FixedOrder
 from detector.matchers.hungarian import Hungarian
@@ -21,20 +21,20 @@ SHARED = {"width": 8, "strides": [8, 16, 32], "num_classes": 3, "hidden_size": 1
 
 def pointer(**options) -> LSTMPointer:
     torch.manual_seed(0)
-    options = {"slots": 8, "candidates": 10, "points": 2, "explore": 0.0, "surplus": 2, "end_above": 0.5,
-               "choice_weight": 1.0, "matcher": Hungarian(class_cost=2, l1_cost=5, giou_cost=2), **options}
+    options = {"slots": 8, "candidates": 10, "points": 2, "sampling_rate": 0.0, "extra_steps": 2, "end_above": 0.5,
+               "pointer_weight": 1.0, "matcher": Hungarian(class_cost=2, l1_cost=5, giou_cost=2), **options}
     return LSTMPointer(**SHARED, **options)
 
 
 def attention(**options) -> LSTMAttention:
     torch.manual_seed(0)
-    options = {"slots": 8, "explore": 0.0, "surplus": 2, "stop_above": 0.5, "choice_weight": 1.0, **options}
+    options = {"slots": 8, "sampling_rate": 0.0, "extra_steps": 2, "stop_above": 0.5, "pointer_weight": 1.0, **options}
     return LSTMAttention(**SHARED, **options)
 
 
 def grid(**options) -> LSTMGrid:
     torch.manual_seed(0)
-    options = {"writes": 5, "cells": "stitch", "stitch_above": 0.5, "cell_stride": 32, "cell_points": 3, "points": 2,
+    options = {"boxes_per_cell": 5, "cells": "stitch", "stitch_above": 0.5, "cell_stride": 32, "cell_points": 3, "points": 2,
                **options}
     return LSTMGrid(**SHARED, **options)
 
@@ -52,29 +52,29 @@ def targets() -> list[Target]:
     return [Target(boxes, torch.tensor([0, 1, 2]), 0, (9, 9)), Target(boxes[:1], torch.tensor([1]), 1, (9, 9))]
 
 
-def test_choosing():
-    liking = torch.tensor([[0.1, 0.9, 0.5], [0.1, -torch.inf, 0.5], [0.3, 0.2, 0.1]])
-    assert choose(liking).tolist() == [1, 2, 0]
-    right = torch.tensor([[True, False, True], [True, False, False], [False, False, False]])
-    assert choose(liking, right).tolist() == [2, 0, 0]
-    assert choose(liking, right, explore=1.0).tolist() == [1, 2, 0]
+def test_pointing():
+    logits = torch.tensor([[0.1, 0.9, 0.5], [0.1, -torch.inf, 0.5], [0.3, 0.2, 0.1]])
+    assert point(logits).tolist() == [1, 2, 0]
+    correct = torch.tensor([[True, False, True], [True, False, False], [False, False, False]])
+    assert point(logits, correct).tolist() == [2, 0, 0]
+    assert point(logits, correct, sampling_rate=1.0).tolist() == [1, 2, 0]
 
 
-def test_the_pointer_reads_no_proposal_twice_and_stops():
+def test_the_pointer_takes_no_proposal_twice_and_stops():
     decoder = pointer(end_above=2.0).eval()  # never sure enough to stop
     given = proposals()
     with torch.no_grad():
-        draft, last = decoder(scene(given))
-    assert draft.draft and draft.boxes.shape == (2, 10, 4) and last.boxes.shape == (2, 8, 4) and last.written.all()
+        intermediate, last = decoder(scene(given))
+    assert intermediate.one_to_many and intermediate.boxes.shape == (2, 10, 4) and last.boxes.shape == (2, 8, 4) and last.valid.all()
     for image in range(2):
         nearest = torch.cdist(last.boxes[image], given.boxes[image]).argmin(1)
         assert len(nearest.unique()) == 8
     decoder.end_above = 0.0
-    draft, last = decoder(scene(given))
-    assert draft.boxes.shape == (2, 10, 4) and last.boxes.shape == (2, 0, 4)
+    intermediate, last = decoder(scene(given))
+    assert intermediate.boxes.shape == (2, 10, 4) and last.boxes.shape == (2, 0, 4)
 
 
-def test_permuting_what_the_pointer_chooses_from_changes_nothing():
+def test_permuting_what_can_be_pointed_at_changes_nothing():
     decoder, given = pointer(end_above=2.0).eval(), proposals()
     mixed = torch.randperm(10, generator=torch.Generator().manual_seed(1)).expand(2, -1)
     with torch.no_grad():
@@ -98,38 +98,38 @@ def test_the_pointer_is_as_sure_of_a_box_as_that_it_is_not_at_the_end():
     torch.testing.assert_close(odds[1], 2 * odds[0], rtol=1e-3, atol=1e-4)
 
 
-def test_the_pointer_learns_to_read_what_shows_objects():
+def test_the_pointer_learns_to_take_what_shows_objects():
     """A picture with three objects takes four steps: after some steps of training on two images."""
-    decoder = pointer(explore=0.2, slots=10)
-    given, truth = proposals(), targets()
+    decoder = pointer(sampling_rate=0.2, slots=10)
+    given = proposals()
     look = scene(given)
     chosen = [given.boxes[0, [2, 5, 7]], given.boxes[1, [4]]]
-    truth = [Target(boxes, torch.zeros(len(boxes), dtype=torch.int64), i, (9, 9)) for i, boxes in enumerate(chosen)]
+    objects = [Target(boxes, torch.zeros(len(boxes), dtype=torch.int64), i, (9, 9)) for i, boxes in enumerate(chosen)]
     optimizer = torch.optim.Adam(decoder.parameters(), lr=1e-2)
     for _ in range(80):
-        _, last = decoder(look, truth)
+        _, last = decoder(look, objects)
         optimizer.zero_grad()
-        last.losses["choice"].backward()
+        last.losses["pointer"].backward()
         optimizer.step()
     _, last = decoder.eval()(look)
-    assert last.written.sum(1).tolist() == [3, 1]
-    read = [torch.cdist(last.boxes[i][last.written[i]], given.boxes[i]).argmin(1).tolist() for i in range(2)]
-    assert sorted(read[0]) == [2, 5, 7] and read[1] == [4]
+    assert last.valid.sum(1).tolist() == [3, 1]
+    taken = [torch.cdist(last.boxes[i][last.valid[i]], given.boxes[i]).argmin(1).tolist() for i in range(2)]
+    assert sorted(taken[0]) == [2, 5, 7] and taken[1] == [4]
 
 
-def test_led_decoders_take_the_steps_that_are_needed():
+def test_with_teacher_forcing_they_take_the_steps_that_are_needed():
     for decoder in (pointer(slots=10), attention(slots=10)):
         last = decoder(dense_scene(), targets())[-1]
-        assert last.boxes.shape[1] == 3 + 1 + 2 and last.losses["choice"] > 0
+        assert last.boxes.shape[1] == 3 + 1 + 2 and last.losses["pointer"] > 0
         nothing = [Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), 0, (9, 9))] * 2
         assert decoder(dense_scene(), nothing)[-1].boxes.shape[1] == 3
 
 
-def test_led_attention_looks_at_every_object():
+def test_with_teacher_forcing_attention_looks_at_every_object():
     decoder = attention(slots=10)
-    with torch.no_grad():  # boxes are written around the place that was looked at
-        (written,) = decoder(dense_scene(), targets())
-    centres = (written.boxes[0, :3, :2] + written.boxes[0, :3, 2:]) / 2
+    with torch.no_grad():  # boxes are predicted around the place that was looked at
+        (predicted,) = decoder(dense_scene(), targets())
+    centres = (predicted.boxes[0, :3, :2] + predicted.boxes[0, :3, 2:]) / 2
     boxes = targets()[0].boxes
     inside = ((centres[:, None] > boxes[:, :2]) & (centres[:, None] < boxes[:, 2:])).all(-1)
     assert inside.sum(0).tolist() == [1, 1, 1]
@@ -140,16 +140,16 @@ def test_attention_does_not_return_to_what_it_covered():
     look = dense_scene()
     with torch.no_grad():
         decoder.weights.copy_(torch.tensor([1.0, 1e4]))  # so strong that nothing else decides
-        (written,) = decoder(look)
-    centres = (written.boxes[:, :, :2] + written.boxes[:, :, 2:]) / 2
+        (predicted,) = decoder(look)
+    centres = (predicted.boxes[:, :, :2] + predicted.boxes[:, :, 2:]) / 2
     assert torch.cdist(centres[0], centres[0]).fill_diagonal_(1).min() > 0.05
 
 
 def test_attention_starts_from_the_dense_scores():
     decoder, look = attention(slots=1, stop_above=2.0).eval(), dense_scene()
     look.dense.logits[:, 37] = 9.0
-    (written,) = decoder(look)
-    centre = (written.boxes[:, 0, :2] + written.boxes[:, 0, 2:]) / 2
+    (predicted,) = decoder(look)
+    centre = (predicted.boxes[:, 0, :2] + predicted.boxes[:, 0, 2:]) / 2
     torch.testing.assert_close(centre, look.locations.centres[37].expand(2, 2), atol=0.02, rtol=0)
 
 
@@ -200,7 +200,7 @@ def test_stitching_by_hand():
 
 
 def test_stitching_lets_a_neighbour_remove_one_box_at_most():
-    """Two boxes that one cell wrote for two close objects, and a neighbour's for one of them."""
+    """Two boxes that one cell predicted for two close objects, and a neighbour's for one of them."""
     boxes = torch.tensor([[0.1, 0.1, 0.5, 0.5], [0.12, 0.1, 0.52, 0.5], [0.1, 0.12, 0.5, 0.52], [0.9, 0.9, 1.0, 1.0]])
     logits = torch.tensor([[3.0], [2.0], [1.0], [-9.0]])
     assert stitch(logits, boxes, 2, 0.5).tolist() == [True, True, False, True]

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from detector.decoders.sampling import sample_under_boxes
+from detector.decoders.region_features import sample_under_boxes
 
 
 @pytest.mark.parametrize("canvas", [(96, 128), (90, 120)])
