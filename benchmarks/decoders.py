@@ -50,7 +50,7 @@ def step_of(decoder: str):
     def step(images, targets) -> tuple[float, float]:
         started = time.perf_counter()
         output = detector.train()(images, targets)
-        terms = {**set_loss(output.passes, targets), **dense_loss(output.dense, output.scene.locations, targets)}
+        terms = {**set_loss(output.stages, targets), **dense_loss(output.dense, output.scene.locations, targets)}
         optimizer.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
         optimizer.step()

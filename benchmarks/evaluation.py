@@ -14,7 +14,7 @@ from detector.data.dataset import DetectionDataset, Record
 from detector.evaluation.analysis import analyse
 from detector.evaluation.coco_map import CocoMAP
 from detector.evaluation.matches import Matches
-from detector.types import Detections
+from detector.detections import Detections
 
 CLASSES = 80
 

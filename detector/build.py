@@ -15,7 +15,7 @@ from detector.errors import InputError
 from detector.losses.dense_loss import DenseLoss
 from detector.losses.set_loss import SetLoss
 from detector.model import Detector
-from detector.task import Task
+from detector.training.task import Task
 
 instantiate = partial(hydra.utils.instantiate, _convert_="all")  # built objects get plain lists and dicts
 

@@ -14,8 +14,9 @@ from detector.build import load_task, read_checkpoint, thresholds_of
 from detector.data.dataset import read_image
 from detector.data.transform import Transform
 from detector.model import Detector
-from detector.postprocess import write_out
-from detector.types import Detections, Output
+from detector.postprocess import detections_of
+from detector.detections import Detections
+from detector.types import Output
 
 Picture = str | Path | Image.Image | UInt8[np.ndarray, "H W 3"]
 
@@ -74,7 +75,7 @@ class Predictor:
     ) -> list[Detections]:
         """What `predict` returns, from what `output` returned; `sizes` are the pictures' (height, width)."""
         found = []
-        for detections in write_out(output.passes[-1], sizes):
+        for detections in detections_of(output.stages[-1], sizes):
             detections = detections.cpu()
             lowest = self.thresholds[detections.labels] if threshold is None else threshold
             detections.names = [self.class_names[label] for label in detections.labels.tolist()]

@@ -59,7 +59,7 @@ def test_every_network_part(overrides, tmp_path):
     assert output.dense.logits.shape == (3, locations, 4) and output.dense.boxes.shape == (3, locations, 4)
 
     set_loss, dense_loss = build_losses(config)
-    terms = {**set_loss(output.passes, data.targets), **dense_loss(output.dense, output.scene.locations, data.targets)}
+    terms = {**set_loss(output.stages, data.targets), **dense_loss(output.dense, output.scene.locations, data.targets)}
     torch.stack(list(terms.values())).sum().backward()
     without = [name for name, p in detector.named_parameters() if p.requires_grad and p.grad is None]
     assert not without
@@ -97,7 +97,7 @@ def test_every_decoder_trains_on_any_number_of_objects(decoder, objects, tmp_pat
     data = batch(4, objects)
     output = detector(data.images, data.targets)
     set_loss, dense_loss = build_losses(config)
-    terms = {**set_loss(output.passes, data.targets), **dense_loss(output.dense, output.scene.locations, data.targets)}
+    terms = {**set_loss(output.stages, data.targets), **dense_loss(output.dense, output.scene.locations, data.targets)}
     assert all(term.isfinite() and term >= 0 for term in terms.values())
     torch.stack(list(terms.values())).sum().backward()
 
@@ -111,11 +111,11 @@ def test_every_loss_and_matcher(override, objects, tmp_path):
     data = batch(4, objects)
     output = detector(data.images)
     set_loss, dense_loss = build_losses(config)
-    for assignment, target in zip(set_loss.matcher(output.passes[-1], data.targets), data.targets):
+    for assignment, target in zip(set_loss.matcher(output.stages[-1], data.targets), data.targets):
         assert len(assignment.slots) == len(assignment.objects) == min(20, len(target.labels))
         assert len(set(assignment.slots.tolist())) == len(assignment.slots)
         assert len(set(assignment.objects.tolist())) == len(assignment.objects)
-    terms = {**set_loss(output.passes, data.targets), **dense_loss(output.dense, output.scene.locations, data.targets)}
+    terms = {**set_loss(output.stages, data.targets), **dense_loss(output.dense, output.scene.locations, data.targets)}
     assert all(term.isfinite() and term >= 0 for term in terms.values())
     torch.stack(list(terms.values())).sum().backward()
 

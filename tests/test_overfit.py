@@ -8,7 +8,7 @@ from scenes import run_config
 from detector.build import build_datamodule, build_task, instantiate
 from detector.data.dataset import Record, collate
 from detector.evaluation.coco_map import CocoMAP
-from detector.postprocess import write_out
+from detector.postprocess import detections_of
 
 SETS = {
     "bccd": ["data=bccd", "data.dataset.root={shared}/bccd", "data.canvas=[256,192]"],
@@ -58,7 +58,7 @@ def test_four_images(name, shared_data, tmp_path):
                 output = task.detector(batch.images)
             metric.reset()
             metric.update(
-                [t.image_id for t in batch.targets], write_out(output.passes[-1], [t.size for t in batch.targets])
+                [t.image_id for t in batch.targets], detections_of(output.stages[-1], [t.size for t in batch.targets])
             )
             best = max(best, metric.compute()["AP"])
             print(name, step, loss.item(), best)

@@ -1,6 +1,6 @@
 import torch
 
-from detector.postprocess import write_out
+from detector.postprocess import detections_of
 from detector.types import Predictions
 
 
@@ -11,7 +11,7 @@ def predictions() -> Predictions:
 
 
 def test_each_slot_writes_its_best_class_in_order_and_in_pixels():
-    (found,) = write_out(predictions(), [(100, 200)])
+    (found,) = detections_of(predictions(), [(100, 200)])
     assert found.steps.tolist() == [0, 1, 2, 3] and found.labels[:3].tolist() == [0, 0, 1]
     torch.testing.assert_close(found.boxes[0], torch.tensor([20.0, 10.0, 100.0, 50.0]))
     torch.testing.assert_close(found.boxes[3], torch.tensor([120.0, 60.0, 200.0, 90.0]))  # clipped to the image
@@ -21,5 +21,5 @@ def test_each_slot_writes_its_best_class_in_order_and_in_pixels():
 def test_slots_that_do_not_write():
     given = predictions()
     given.written = torch.tensor([[False, True, True, False]])
-    (found,) = write_out(given, [(100, 200)])
+    (found,) = detections_of(given, [(100, 200)])
     assert found.steps.tolist() == [1, 2]

@@ -9,7 +9,7 @@ from PIL import Image
 from running import command, refused
 from scenes import SCENE, write_video, write_voc
 
-from detector.drawing import draw
+from detector.pictures.drawing import draw
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning has advice for runs this short
 
@@ -82,7 +82,7 @@ def test_an_interrupted_video_keeps_what_was_found(trained, tmp_path, capsys, mo
             raise KeyboardInterrupt
         return draw(image, detections, **options)
 
-    monkeypatch.setattr("detector.video.draw", interrupted_at_the_fourth)
+    monkeypatch.setattr("detector.pictures.video.draw", interrupted_at_the_fourth)
     said = refused(
         capsys, "predict", f"checkpoint={trained}/checkpoints/best.ckpt", f"source={tmp_path}/film.avi", "batch_size=2",
         "threshold=0.0", f"output_dir={tmp_path}/found", f"hydra.run.dir={tmp_path}/hydra",

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from detector.errors import InputError
-from detector.types import Detections
+from detector.detections import Detections
 
 
 def detections() -> Detections:

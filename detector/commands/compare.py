@@ -14,9 +14,9 @@ from rich.progress import track
 from detector.build import build_datamodule, load_task, read_checkpoint
 from detector.data.dataset import Unreadable
 from detector.errors import InputError
-from detector.evaluation import comparison_plots
-from detector.evaluation.comparison import Run, gather, markdown, table, write_csv
-from detector.evaluation.cost import milliseconds
+from detector.runs import comparison_plots
+from detector.runs.comparison import Run, gather, markdown, table, write_csv
+from detector.runs.cost import milliseconds
 
 log = logging.getLogger(__name__)
 TIMED_IMAGES = 16

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from detector.build import build_datamodule, decoder_name, load_task, plain, read_checkpoint
 from detector.commands.testing import set_nms, test
 from detector.evaluation.fiftyone_folder import require_empty, write_fiftyone
-from detector.evaluation.record import run_record
+from detector.runs.record import run_record
 
 
 def evaluate(config: DictConfig) -> float:

@@ -15,13 +15,13 @@ from omegaconf import DictConfig
 from PIL import Image
 from rich.progress import track
 
-from detector.animation import frames, save_gif, save_mp4
+from detector.pictures.animation import frames, save_gif, save_mp4
 from detector.data.dataset import IMAGE_ENDINGS, read_image
-from detector.drawing import draw, sheet
+from detector.pictures.drawing import draw, sheet
 from detector.errors import InputError
 from detector.predictor import Predictor, load
-from detector.types import Detections
-from detector.video import ENDINGS, detect_in_video
+from detector.detections import Detections
+from detector.pictures.video import ENDINGS, detect_in_video
 
 log = logging.getLogger(__name__)
 ANIMATIONS = {"gif": save_gif, "mp4": save_mp4}

@@ -15,18 +15,18 @@ from PIL import Image
 from detector.build import thresholds_of
 from detector.data.dataset import DetectionDataset
 from detector.decoders.dense import Dense
-from detector.drawing import side_by_side
+from detector.pictures.drawing import side_by_side
 from detector.errors import InputError
 from detector.evaluation.analysis import analyse, write_tables
 from detector.evaluation.calibration import calibration, calibration_error
 from detector.evaluation.coco_map import CocoMAP, table
 from detector.evaluation.crowding import duplicates
 from detector.evaluation.matches import Matches
-from detector.evaluation.record import rounded
+from detector.runs.record import rounded
 from detector.evaluation.report import worst_and_best, write_report
 from detector.evaluation.thresholds import best_thresholds
-from detector.postprocess import write_out
-from detector.task import Task
+from detector.postprocess import detections_of
+from detector.training.task import Task
 
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips say nothing about the run
 warnings.filterwarnings("ignore", ".*module.s. in eval mode at the start")  # frozen batch-norm is meant to be
@@ -58,9 +58,9 @@ def choose_on_val(task: Task, dataset: DetectionDataset, loader, *, nms: bool) -
         if len(batch):
             output = detector(batch.images.to(task.device))
             ids, sizes = [t.image_id for t in batch.targets], [t.size for t in batch.targets]
-            written.update(ids, write_out(output.passes[-1], sizes))
+            written.update(ids, detections_of(output.stages[-1], sizes))
             for threshold, metric in thinned.items():
-                metric.update(ids, write_out(Dense(nms_threshold=threshold).suppress(output.scene.dense), sizes))
+                metric.update(ids, detections_of(Dense(nms_threshold=threshold).suppress(output.scene.dense), sizes))
     for metric in (written, *thinned.values()):
         metric.gather()
     if nms:

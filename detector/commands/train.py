@@ -22,13 +22,13 @@ from detector.build import (
 )
 from detector.commands.testing import choose_on_val, test
 from detector.data.dataset import DetectionDataset
-from detector.drawing import draw
+from detector.pictures.drawing import draw
 from detector.errors import InputError
 from detector.evaluation import plots
-from detector.evaluation.cost import PeakMemory, multiply_adds
-from detector.evaluation.record import commit, machine, run_record
+from detector.runs.cost import PeakMemory, multiply_adds
+from detector.runs.record import commit, machine, run_record
 from detector.predictor import Predictor
-from detector.task import Task
+from detector.training.task import Task
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from detector.evaluation.coco_map import CocoMAP
 from detector.evaluation.confusion import confusion
 from detector.evaluation.counting import counting
 from detector.evaluation.crowding import by_number, by_overlap, by_size
-from detector.evaluation.errors import MEANINGS, Errors
 from detector.evaluation.matches import RECALLS, Matches
-from detector.evaluation.record import rounded
+from detector.evaluation.mistakes import MEANINGS, Mistakes
+from detector.runs.record import rounded
 from detector.evaluation.sequence import anytime, steps
 from detector.evaluation.thresholds import best_thresholds
 from detector.evaluation.voc_ap import voc_ap
@@ -25,7 +25,7 @@ from detector.evaluation.voc_ap import voc_ap
 Table = list[dict]
 PICTURES = {
     "precision_recall": plots.precision_recall, "overlap": plots.crowding, "number": plots.crowding,
-    "size": plots.crowding, "errors": plots.errors, "confusion": plots.confusion, "calibration": plots.calibration,
+    "size": plots.crowding, "mistakes": plots.mistakes, "confusion": plots.confusion, "calibration": plots.calibration,
     "anytime": plots.anytime, "steps": plots.steps, "counting": plots.counting,
 }
 """How a table is drawn, where it is."""
@@ -40,10 +40,10 @@ def analyse(
         metric: with the detections of a test.
         matches: of the same.
         scores: of the same, as `CocoMAP.compute` returns them.
-        thresholds: the score of each class from which on a box counts as written; chosen on other images than these.
+        thresholds: the score of each class from which on a box counts; chosen on other images than these.
     """
     names = metric.class_names
-    mistakes = Errors.of(matches)
+    mistakes = Mistakes.of(matches)
     counts, gains = mistakes.count(), mistakes.gains()
     best, f1 = best_thresholds(matches, len(names))
     matrix = confusion(matches, thresholds)
@@ -54,8 +54,8 @@ def analyse(
             {"recall": float(recall), **{name: curve[i] for name, curve in scores["precision"].items() if min(curve) >= 0}}
             for i, recall in enumerate(RECALLS)
         ],
-        "errors": [
-            {"error": kind, "count": counts[kind], "AP50 if mended": gains[kind], "meaning": meaning}
+        "mistakes": [
+            {"mistake": kind, "count": counts[kind], "ΔAP50": gains[kind], "meaning": meaning}
             for kind, meaning in MEANINGS.items()
         ],
         "overlap": by_overlap(matches),

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from detector.data.dataset import DetectionDataset, Record
 from detector.errors import InputError
-from detector.types import Detections
+from detector.detections import Detections
 
 NAMES = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
 MEANINGS = [
@@ -26,13 +26,13 @@ BEYOND_EVERY_AREA = 1e12
 
 
 class CocoMAP:
-    """Gathers detections and scores them against the truth.
+    """Gathers detections and scores them against the ground truth.
 
-    Only images that were given to `update` count. Ignored objects (VOC's `difficult`) are neither missed nor wrongly
-    found; crowd regions take up any number of detections, as the COCO protocol says.
+    Only images that were given to `update` count. Ignored objects (VOC's `difficult`) are neither missed nor false
+    positives; crowd regions take up any number of detections, as the COCO protocol says.
 
     Args:
-        dataset: holds the truth.
+        dataset: holds the ground truth.
         backend: `pycocotools`, the reference, or `faster_coco_eval`, the same numbers sooner.
         max_detections: the best so many of an image and class count, but for AR1 and AR10. COCO's 100 is too few for
             pictures with more objects of a class than that.
@@ -42,8 +42,8 @@ class CocoMAP:
         check_backend(backend)
         self.max_detections = max_detections
         self.class_names, self.category_ids, self.backend = dataset.class_names, dataset.category_ids, backend
-        self.truth = _truth(dataset.records, dataset.class_names, dataset.category_ids)
-        self.objects = sum(not a["iscrowd"] and a["area"] < BEYOND_EVERY_AREA for a in self.truth["annotations"])
+        self.ground_truth = _ground_truth(dataset.records, dataset.class_names, dataset.category_ids)
+        self.objects = sum(not a["iscrowd"] and a["area"] < BEYOND_EVERY_AREA for a in self.ground_truth["annotations"])
         self.reset()
 
     def reset(self) -> None:
@@ -123,16 +123,16 @@ class CocoMAP:
         else:
             from faster_coco_eval import COCO
             from faster_coco_eval import COCOeval_faster as COCOeval
-        truth = COCO()
-        truth.dataset = self.truth
-        truth.createIndex()
+        ground_truth = COCO()
+        ground_truth.dataset = self.ground_truth
+        ground_truth.createIndex()
         if len(rows):
-            found = truth.loadRes(rows)
+            found = ground_truth.loadRes(rows)
         else:  # loadRes refuses an empty result
             found = COCO()
-            found.dataset = {**self.truth, "annotations": []}
+            found.dataset = {**self.ground_truth, "annotations": []}
             found.createIndex()
-        evaluation = COCOeval(truth, found, iouType="bbox")
+        evaluation = COCOeval(ground_truth, found, iouType="bbox")
         evaluation.params.imgIds = seen
         evaluation.params.maxDets = [1, 10, self.max_detections]
         self._order = sorted(self.category_ids)
@@ -141,7 +141,7 @@ class CocoMAP:
 
     def _counted(self, seen: set[int]) -> list[int]:
         counts = dict.fromkeys(self.category_ids, 0)
-        for annotation in self.truth["annotations"]:
+        for annotation in self.ground_truth["annotations"]:
             if annotation["image_id"] in seen and not annotation["iscrowd"] and annotation["area"] < BEYOND_EVERY_AREA:
                 counts[annotation["category_id"]] += 1
         return list(counts.values())
@@ -164,7 +164,7 @@ def table(metrics: dict, title: str) -> str:
     return "\n".join(lines)
 
 
-def _truth(records: Iterable[Record], class_names: list[str], category_ids: list[int]) -> dict:
+def _ground_truth(records: Iterable[Record], class_names: list[str], category_ids: list[int]) -> dict:
     images, annotations = [], []
     for record in records:
         images.append({"id": record.image_id, "height": record.size[0], "width": record.size[1]})

@@ -11,7 +11,7 @@ from detector.evaluation.matches import Matches, by_image, pairwise_iou
 def confusion(matches: Matches, thresholds: Float[np.ndarray, "C"]) -> Int64[np.ndarray, "C1 C1"]:
     """Objects by their class (rows) and the class of the box that shows them (columns); the last of each is background.
 
-    Boxes of at least their class's threshold, the surest first, take the free object, of whichever class, that they
+    Boxes of at least their class's threshold, by descending score, take the free object, of whichever class, that they
     overlap most, from an IoU of .5 on. Boxes that take none are in the last row, objects taken by none in the last
     column. Boxes on objects that do not count are left out.
     """

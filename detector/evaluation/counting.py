@@ -18,11 +18,11 @@ def counting(matches: Matches, class_names: list[str], thresholds: Float[np.ndar
     images, rows = len(matches.image_ids), []
     sure = (matches.scores >= thresholds[matches.labels]) & ~matches.ignored[:, 0]
     for label, name in enumerate(class_names):
-        there = np.bincount(matches.object_images[matches.object_labels == label], minlength=images)
-        said = np.bincount(matches.images[sure & (matches.labels == label)], minlength=images)
-        off = said - there
+        objects = np.bincount(matches.object_images[matches.object_labels == label], minlength=images)
+        predicted = np.bincount(matches.images[sure & (matches.labels == label)], minlength=images)
+        off = predicted - objects
         rows.append({
-            "class": name, "threshold": float(thresholds[label]), "objects": _mean(there), "boxes": _mean(said),
+            "class": name, "threshold": float(thresholds[label]), "objects": _mean(objects), "boxes": _mean(predicted),
             "mean absolute error": _mean(abs(off)), "bias": _mean(off), "exact": _mean(off == 0),
         })
     return rows

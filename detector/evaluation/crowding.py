@@ -1,4 +1,4 @@
-"""How crowding hurts: by overlap, by number of objects, by size; and boxes written twice."""
+"""How crowding hurts: by overlap, by number of objects, by size; and duplicates."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int64
 
 from detector.evaluation.matches import Matches, by_image, keep, pairwise_iou
 
-OVERLAPS = {"apart": (0.0, 0.1), "0.1 to 0.3": (0.1, 0.3), "0.3 to 0.5": (0.3, 0.5), "above 0.5": (0.5, 1.01)}
+OVERLAPS = {"isolated": (0.0, 0.1), "0.1 to 0.3": (0.1, 0.3), "0.3 to 0.5": (0.3, 0.5), "above 0.5": (0.5, 1.01)}
 NUMBERS = {"1": (1, 2), "2 to 3": (2, 4), "4 to 7": (4, 8), "8 to 15": (8, 16), "16 and more": (16, np.inf)}
 SIZES = {"below 32²": (0, 32**2), "32² to 96²": (32**2, 96**2), "above 96²": (96**2, np.inf)}
 
@@ -15,8 +15,8 @@ SIZES = {"below 32²": (0, 32**2), "32² to 96²": (32**2, 96**2), "above 96²":
 def by_overlap(matches: Matches) -> list[dict]:
     """AP and recall of objects by the largest IoU that each has with another of its class.
 
-    A detection that met no object counts where the object of its class lies that it overlaps most; with those apart,
-    where it overlaps none.
+    A detection that matched no object counts where the object of its class lies that it overlaps most; with the isolated
+    ones, where it overlaps none.
     """
     nearest, _ = nearest_objects(matches)
     own = np.where(nearest >= 0, np.append(matches.overlap, 0.0)[nearest], 0.0)
@@ -40,7 +40,7 @@ def by_number(matches: Matches) -> list[dict]:
 def by_size(matches: Matches) -> list[dict]:
     """AP and recall of objects by their area in pixels of the original image.
 
-    A detection that met no object counts where its own area lies, as in COCO's APs, APm and APl.
+    A detection that matched no object counts where its own area lies, as in COCO's APs, APm and APl.
     """
     own = (matches.boxes[:, 2:] - matches.boxes[:, :2]).prod(1)
     return [
@@ -50,11 +50,11 @@ def by_size(matches: Matches) -> list[dict]:
 
 
 def duplicates(matches: Matches, thresholds: Float[np.ndarray, "C"]) -> float:
-    """Boxes an image that show an object of their class once more, at IoU .5, with a score of at least their class's
-    threshold."""
+    """Duplicates an image: boxes that show an object of their class once more, at IoU .5, with a score of at least their
+    class's threshold."""
     _, iou = nearest_objects(matches)
     sure = matches.scores >= thresholds[matches.labels]
-    again = sure & (iou >= 0.5) & ~matches.right[:, 0] & ~matches.ignored[:, 0]
+    again = sure & (iou >= 0.5) & ~matches.true_positive[:, 0] & ~matches.ignored[:, 0]
     return float(again.sum() / max(1, len(matches.image_ids)))
 
 
@@ -71,9 +71,9 @@ def nearest_objects(matches: Matches) -> tuple[Int64[np.ndarray, "D"], Float[np.
 
 
 def _only(matches: Matches, objects: Bool[np.ndarray, "G"], detections: Bool[np.ndarray, "D"]) -> Matches:
-    """Some objects, the detections that met them, and those of the given that met none."""
+    """Some objects, the detections that matched them, and those of the given that matched none."""
     part = keep(matches, np.ones(len(matches.scores), dtype=bool), objects)
-    part.ignored |= ~detections[:, None] & ~part.right
+    part.ignored |= ~detections[:, None] & ~part.true_positive
     return part
 
 

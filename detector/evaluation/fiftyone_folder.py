@@ -1,4 +1,4 @@
-"""Truth and predictions as a folder that FiftyOne imports."""
+"""Ground truth and predictions as a folder that FiftyOne imports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from detector.evaluation.coco_map import CocoMAP
 
 
 def write_fiftyone(folder: Path, *, split: str, dataset: DetectionDataset, metric: CocoMAP) -> int:
-    """Write the tested images, their truth and what was found in them.
+    """Write the tested images, their ground truth and what was found in them.
 
     In FiftyOne: `fiftyone.Dataset.from_dir(dataset_dir=FOLDER, dataset_type=fiftyone.types.FiftyOneDataset)`. Each sample
     is tagged with the split and has `ground_truth` (with `ignored` for what neither trains nor counts and `iscrowd`) and
@@ -67,7 +67,7 @@ def _keep(dataset: DetectionDataset, record: Record, folder: Path) -> str:
 
 def _sample(record: Record, file: str, split: str, names: list[str], metric: CocoMAP) -> dict:
     found = metric.detections(record.image_id)
-    truth = [
+    ground_truth = [
         _detection(record, box, names[label], ignored=ignored, iscrowd=crowd)
         for box, label, ignored, crowd in zip(
             record.boxes.tolist(), record.labels.tolist(), record.ignored.tolist(), record.crowd.tolist()
@@ -83,7 +83,7 @@ def _sample(record: Record, file: str, split: str, names: list[str], metric: Coc
     return {
         "filepath": file, "tags": [split],
         "metadata": {"_cls": "ImageMetadata", "width": width, "height": height},
-        "ground_truth": {"_cls": "Detections", "detections": truth},
+        "ground_truth": {"_cls": "Detections", "detections": ground_truth},
         "predictions": {"_cls": "Detections", "detections": predictions},
     }
 

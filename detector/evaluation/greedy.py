@@ -15,17 +15,17 @@ def match(
     object_groups: Int64[np.ndarray, "G"], object_boxes: Float[np.ndarray, "G 4"], ignored: Bool[np.ndarray, "G"],
     crowd: Bool[np.ndarray, "G"], thresholds: Float[np.ndarray, "T"] = THRESHOLDS,
 ) -> Int64[np.ndarray, "D T"]:
-    """The object that each detection meets at each IoU threshold, or -1: what pycocotools finds, all groups in step.
+    """The object that each detection matches at each IoU threshold, or -1: what pycocotools finds, all groups in step.
 
     In every group the detections choose in the order of their scores, each the object it overlaps most among those that
     count and are free; where it reaches none of these, one that is ignored. A crowd can be chosen many times, and what
     counts for it is the share of the detection that it covers.
 
     Args:
-        groups, object_groups: which image and class, as one number; only those of equal number can meet.
+        groups, object_groups: which image and class, as one number; only those of equal number can match.
         boxes, object_boxes: `xyxy`.
     """
-    met = np.full((len(groups), len(thresholds)), -1)
+    matched = np.full((len(groups), len(thresholds)), -1)
     by_score = np.lexsort((-scores, groups))  # stable: equal scores stay in order
     by_group = np.argsort(object_groups, kind="stable")
     shared = np.intersect1d(groups, object_groups)
@@ -51,9 +51,9 @@ def match(
             best = columns.shape[1] - 1 - np.where(reached, overlap[None, :, rank], -1.0)[..., ::-1].argmax(-1)
             t, g = np.nonzero(reached.any(-1) & there[:, rank])
             chosen = columns[g, best[t, g]]
-            met[rows[g, rank], t] = chosen
+            matched[rows[g, rank], t] = chosen
             free[t, g, best[t, g]] = crowd[chosen]
-    return met
+    return matched
 
 
 def _padded(first: Int64[np.ndarray, "R"], last: Int64[np.ndarray, "R"]) -> tuple[np.ndarray, np.ndarray]:

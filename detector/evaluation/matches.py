@@ -1,4 +1,4 @@
-"""Which detections met which objects: all that average precision needs, small enough to keep, quick to resample."""
+"""Which detections matched which objects: all that average precision needs, small enough to keep, quick to resample."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ OF_OBJECTS = ("object_images", "object_labels", "object_boxes", "object_areas", 
 
 @dataclass
 class Matches:
-    """COCO's matches of detections and objects, over all sizes, with as many detections an image and class as the metric looks at.
+    """COCO's matches of detections and objects, over all sizes, with as many detections an image and class as the
+    metric looks at.
 
     Letters in shapes: D detections, T IoU thresholds (.50, .55, … .95), G counted objects, I images, C classes. Boxes
     are `xyxy` in pixels of the original image.
@@ -32,11 +33,11 @@ class Matches:
     """Positions in `image_ids`."""
     boxes: Float[np.ndarray, "D 4"]
     steps: Int64[np.ndarray, "D"]
-    """The step of the sequence that wrote it, from 0."""
-    met: Int64[np.ndarray, "D T"]
-    """The object that it met; -1: none."""
+    """The step of the sequence that predicted it, from 0."""
+    matched: Int64[np.ndarray, "D T"]
+    """The object that it matched; -1: none."""
     ignored: Bool[np.ndarray, "D T"]
-    """Met an object that does not count, or a crowd."""
+    """Matched an object that does not count, or a crowd."""
     object_images: Int64[np.ndarray, "G"]
     object_labels: Int64[np.ndarray, "G"]
     object_boxes: Float[np.ndarray, "G 4"]
@@ -51,8 +52,8 @@ class Matches:
         """The matches of the detections that a metric has gathered.
 
         Args:
-            metric: holds them and the truth.
-            steps: only those that the first so many steps of the sequence wrote.
+            metric: holds them and the ground truth.
+            steps: only those of the first so many steps of the sequence.
         """
         classes = len(metric.category_ids)
         label_of = {number: label for label, number in enumerate(metric.category_ids)}
@@ -63,35 +64,35 @@ class Matches:
         labels = np.array([label_of[number] for number in rows[:, 6].astype(int)], dtype=np.int64)
         best = _first_of_each(images * classes + labels, rows[:, 5], metric.max_detections)
         rows, images, labels = rows[best], images[best], labels[best]
-        truth = [one for one in metric.truth["annotations"] if one["image_id"] in metric.rows]
-        object_images = np.searchsorted(image_ids, np.array([one["image_id"] for one in truth], dtype=np.int64))
-        object_labels = np.array([label_of[one["category_id"]] for one in truth], dtype=np.int64)
-        object_boxes = corners(np.array([one["bbox"] for one in truth], dtype=np.float64).reshape(-1, 4))
-        areas = np.array([one["area"] for one in truth], dtype=np.float64)
-        crowd = np.array([one["iscrowd"] for one in truth], dtype=bool)
+        ground_truth = [one for one in metric.ground_truth["annotations"] if one["image_id"] in metric.rows]
+        object_images = np.searchsorted(image_ids, np.array([one["image_id"] for one in ground_truth], dtype=np.int64))
+        object_labels = np.array([label_of[one["category_id"]] for one in ground_truth], dtype=np.int64)
+        object_boxes = corners(np.array([one["bbox"] for one in ground_truth], dtype=np.float64).reshape(-1, 4))
+        areas = np.array([one["area"] for one in ground_truth], dtype=np.float64)
+        crowd = np.array([one["iscrowd"] for one in ground_truth], dtype=bool)
         counted = ~crowd & (areas < BEYOND_EVERY_AREA)
         groups = object_images * classes + object_labels
         boxes = corners(rows[:, 1:5])
-        met = match(images * classes + labels, rows[:, 5], boxes, groups, object_boxes, ~counted, crowd)
+        matched = match(images * classes + labels, rows[:, 5], boxes, groups, object_boxes, ~counted, crowd)
         number = np.append(np.where(counted, np.cumsum(counted) - 1, -1), -1)  # the last is that of none
         return Matches(
             scores=rows[:, 5], labels=labels, images=images, boxes=boxes, steps=rows[:, 7].astype(np.int64),
-            met=number[met], ignored=(met >= 0) & (number[met] < 0), object_images=object_images[counted],
+            matched=number[matched], ignored=(matched >= 0) & (number[matched] < 0), object_images=object_images[counted],
             object_labels=object_labels[counted], object_boxes=object_boxes[counted], object_areas=areas[counted],
             overlap=_largest_iou(groups, object_boxes)[counted], image_ids=image_ids,
         )
 
     @property
-    def right(self) -> Bool[np.ndarray, "D T"]:
-        """Which detections met an object."""
-        return self.met >= 0
+    def true_positive(self) -> Bool[np.ndarray, "D T"]:
+        """Which detections matched an object."""
+        return self.matched >= 0
 
     @property
     def found(self) -> Bool[np.ndarray, "G T"]:
-        """Which objects were met."""
-        found = np.zeros((len(self.object_labels), self.met.shape[1]), dtype=bool)
-        detection, threshold = np.nonzero(self.right)
-        found[self.met[detection, threshold], threshold] = True
+        """Which objects were matched."""
+        found = np.zeros((len(self.object_labels), self.matched.shape[1]), dtype=bool)
+        detection, threshold = np.nonzero(self.true_positive)
+        found[self.matched[detection, threshold], threshold] = True
         return found
 
     def save(self, file: Path) -> None:
@@ -136,7 +137,7 @@ class Matches:
                 self._precision(part, order, objects) for part in np.array_split(weights, max(1, len(weights) // 20))
             ]))
         if not per_class:
-            return np.full((len(weights), self.met.shape[1]), np.nan)
+            return np.full((len(weights), self.matched.shape[1]), np.nan)
         with np.errstate(invalid="ignore"):
             values = np.stack(per_class)
             present = ~np.isnan(values)
@@ -145,11 +146,11 @@ class Matches:
     def _precision(
         self, weights: Int[np.ndarray, "R I"], order: Int[np.ndarray, "M"], objects: Float[np.ndarray, "I"]
     ) -> Float[np.ndarray, "R T"]:
-        """AP of one class, `order` being its detections, best first; nan where a resample holds no object of it."""
+        """AP of one class, `order` being its detections by descending score; nan where a resample holds no object of it."""
         total = weights @ objects
-        mine, right = weights[:, None, self.images[order]], self.met[order].T >= 0
-        hits = np.cumsum(mine * right, -1, dtype=np.float64)
-        misses = np.cumsum(mine * ~(right | self.ignored[order].T), -1, dtype=np.float64)
+        mine, true_positive = weights[:, None, self.images[order]], self.true_positive[order].T
+        hits = np.cumsum(mine * true_positive, -1, dtype=np.float64)
+        misses = np.cumsum(mine * ~(true_positive | self.ignored[order].T), -1, dtype=np.float64)
         result = np.full(hits.shape[:2], np.nan)
         for r in np.flatnonzero(total):
             recall = hits[r] / total[r]
@@ -161,7 +162,7 @@ class Matches:
         return result
 
     def best(self, more: int) -> Matches:
-        """Of each image, the detections with the best scores, so many more than it has objects."""
+        """Of each image, the detections of the highest scores, so many more than it has objects."""
         order = np.lexsort((-self.scores, self.images))  # stable: equal scores stay in order
         rank = np.empty_like(order)
         rank[order] = np.arange(len(order)) - np.searchsorted(self.images[order], self.images[order])
@@ -169,21 +170,21 @@ class Matches:
         return keep(self, rank < objects[self.images] + more, np.ones(len(self.object_images), dtype=bool))
 
     def recall(self, *, overlap: tuple[float, float]) -> tuple[float, int]:
-        """The share of objects met at IoU .5 among those whose `overlap` lies in a range, and their number."""
+        """The share of objects matched at IoU .5 among those whose `overlap` lies in a range, and their number."""
         chosen = (self.overlap >= overlap[0]) & (self.overlap < overlap[1])
         return (float(self.found[chosen, 0].mean()) if chosen.any() else float("nan")), int(chosen.sum())
 
 
 def keep(matches: Matches, detections: Bool[np.ndarray, "D"], objects: Bool[np.ndarray, "G"]) -> Matches:
-    """Some detections and some objects; those that met an object that goes are ignored."""
+    """Some detections and some objects; those that matched an object that goes are ignored."""
     number = np.append(np.where(objects, np.cumsum(objects) - 1, -1), -1)
     chosen = {
         field.name: getattr(matches, field.name)[objects if field.name in OF_OBJECTS else detections]
         for field in fields(Matches) if field.name != "image_ids"
     }
-    met = number[chosen["met"]]
-    chosen["ignored"] = chosen["ignored"] | ((chosen["met"] >= 0) & (met < 0))
-    return Matches(**{**chosen, "met": met}, image_ids=matches.image_ids)
+    matched = number[chosen["matched"]]
+    chosen["ignored"] = chosen["ignored"] | ((chosen["matched"] >= 0) & (matched < 0))
+    return Matches(**{**chosen, "matched": matched}, image_ids=matches.image_ids)
 
 
 def by_image(

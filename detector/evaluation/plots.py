@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from detector.drawing import COLOURS
+from detector.pictures.drawing import COLOURS
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
@@ -48,14 +48,14 @@ def crowding(rows: list[dict], file: Path) -> None:
     finish(figure, axes, file)
 
 
-def errors(rows: list[dict], file: Path) -> None:
+def mistakes(rows: list[dict], file: Path) -> None:
     """What AP50 would gain, kind by kind."""
     figure, axes = plt.subplots(figsize=(7, 3))
-    gains = [0.0 if np.isnan(row["AP50 if mended"]) else row["AP50 if mended"] for row in rows]
-    bars = axes.barh([row["error"] for row in rows], gains, color=COLOURS[: len(rows)])
+    gains = [0.0 if np.isnan(row["ΔAP50"]) else row["ΔAP50"] for row in rows]
+    bars = axes.barh([row["mistake"] for row in rows], gains, color=COLOURS[: len(rows)])
     axes.bar_label(bars, [f" {gain:.3f} ({row['count']})" for gain, row in zip(gains, rows)])
     axes.invert_yaxis()
-    axes.set(xlabel="gain of AP50 were they mended (and their number)", xlim=(0, max([*gains, 0.01]) * 1.25),
+    axes.set(xlabel="ΔAP50: gain were they fixed (and their number)", xlim=(0, max([*gains, 0.01]) * 1.25),
              title="Kinds of mistakes")
     finish(figure, axes, file)
 
@@ -75,7 +75,7 @@ def confusion(rows: list[dict], file: Path) -> None:
             if count:
                 axes.text(column, row, count, ha="center", va="center", fontsize="small",
                           color="black" if shares[row, column] > 0.6 else "white")
-    axes.set(xlabel="written as", ylabel="object", title="Confusion (boxes from the chosen scores on)")
+    axes.set(xlabel="predicted as", ylabel="object", title="Confusion (boxes from the chosen scores on)")
     figure.colorbar(drawn, ax=axes, shrink=0.7, label="share of the row")
     figure.savefig(file, dpi=110, bbox_inches="tight")
     plt.close(figure)
@@ -86,9 +86,10 @@ def calibration(rows: list[dict], file: Path) -> None:
     some = [row for row in rows if row["detections"]]
     figure, axes = plt.subplots(figsize=(5.5, 4))
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="as promised")
-    axes.plot([r["score"] for r in some], [r["right"] for r in some], marker="o", color=COLOURS[4], label="right at IoU .5")
+    axes.plot([r["score"] for r in some], [r["precision"] for r in some], marker="o", color=COLOURS[4],
+              label="precision at IoU .5")
     axes.plot([r["score"] for r in some], [r["quality"] for r in some], marker="s", color=COLOURS[0],
-              label="thresholds .50 … .95 met")
+              label="thresholds .50 … .95 matched")
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="score", ylabel="share", title="Calibration of scores")
     axes.legend(fontsize="small")
     finish(figure, axes, file)
@@ -109,11 +110,11 @@ def steps(rows: list[dict], file: Path) -> None:
     """What each step does."""
     figure, axes = plt.subplots(figsize=(7, 3.6))
     at = [row["step"] for row in rows]
-    axes.bar(at, [row["nothing"] for row in rows], 1.0, color="#DDDDDD", label='answered with "nothing"')
+    axes.bar(at, [row["background"] for row in rows], 1.0, color="#DDDDDD", label="background")
     axes.plot(at, [row["score"] for row in rows], label="mean score", **STYLES[0])
-    axes.plot(at, [row["right"] for row in rows], label="right at IoU .5", **STYLES[2])
+    axes.plot(at, [row["true positive"] for row in rows], label="true positive at IoU .5", **STYLES[2])
     axes.plot(at, np.cumsum([row["found"] for row in rows]), label="objects found so far", **STYLES[4])
-    axes.set(xlabel="step", ylim=(0, 1.02), title="What the steps write")
+    axes.set(xlabel="step", ylim=(0, 1.02), title="What the steps predict")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
     finish(figure, axes, file)

@@ -34,19 +34,20 @@ def steps(matches: Matches, thresholds: np.ndarray) -> list[dict]:
     """What every step does.
 
     Returns:
-        A row a step, from 1: `images` that have it, `score` (the mean), `written` (the share of boxes with at least
-        their class's threshold), `nothing` (the rest), `right` (the share that met an object at IoU .5) and `found` (of
-        all objects, the share met at this step).
+        A row a step, from 1: `images` that have it, `score` (the mean), `object` (the share of boxes with at least their
+        class's threshold), `background` (the rest), `true positive` (the share that matched an object at IoU .5) and
+        `found` (of all objects, the share matched at this step).
     """
-    rows, right, objects = [], matches.right[:, 0], max(1, len(matches.object_labels))
+    rows, true_positive, objects = [], matches.true_positive[:, 0], max(1, len(matches.object_labels))
     for step in range(int(matches.steps.max(initial=-1)) + 1):
         mine = matches.steps == step
         count = int(mine.sum())
         if not count:
             continue
-        written = float((matches.scores[mine] >= thresholds[matches.labels[mine]]).mean())
+        confident = float((matches.scores[mine] >= thresholds[matches.labels[mine]]).mean())
         rows.append({
-            "step": step + 1, "images": count, "score": float(matches.scores[mine].mean()), "written": written,
-            "nothing": 1 - written, "right": float(right[mine].mean()), "found": float(right[mine].sum() / objects),
+            "step": step + 1, "images": count, "score": float(matches.scores[mine].mean()), "object": confident,
+            "background": 1 - confident, "true positive": float(true_positive[mine].mean()),
+            "found": float(true_positive[mine].sum() / objects),
         })
     return rows

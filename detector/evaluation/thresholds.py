@@ -23,7 +23,7 @@ def best_thresholds(
         objects = int((matches.object_labels == label).sum())
         mine = mine[np.argsort(-matches.scores[mine], kind="stable")]
         scores = matches.scores[mine]
-        hits = np.cumsum(matches.right[mine, 0])
+        hits = np.cumsum(matches.true_positive[mine, 0])
         value = 2 * hits / np.maximum(np.arange(1, len(mine) + 1) + objects, 1)
         value[np.append(scores[1:] == scores[:-1], False)[: len(mine)]] = -1.0  # equal scores pass together
         if not len(mine) or value.max() <= 0:

@@ -66,7 +66,7 @@ def test_by_size(matches):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_sizes_equal_pycocotools(seed):
-    """Where nothing is ignored and no box could have met an object of another size, so that both define the same."""
+    """Where nothing is ignored and no box could have matched an object of another size, so that both define the same."""
     records, detections = random_scene(seed)
     records = [record(r.image_id, r.boxes[::3], r.labels[::3]) for r in records]
     metric = metric_of(records, {r.image_id: found(r.boxes, np.linspace(0.9, 0.5, len(r.boxes)), r.labels) for r in records})
@@ -117,7 +117,7 @@ def test_thresholds_are_the_best_of_all():
 
         def f1_at(threshold):
             passed = mine & (matches.scores >= threshold)
-            return 2 * matches.right[passed, 0].sum() / (passed.sum() + objects)
+            return 2 * matches.true_positive[passed, 0].sum() / (passed.sum() + objects)
 
         assert f1_at(thresholds[label]) == pytest.approx(f1[label])
         assert f1[label] == pytest.approx(max(f1_at(t) for t in np.linspace(0, 1, 2001)))
@@ -126,7 +126,7 @@ def test_thresholds_are_the_best_of_all():
 def test_calibration(matches):
     rows = calibration(matches, bins=2)
     assert [row["detections"] for row in rows] == [1, 5]
-    assert rows[0]["right"] == 0.0 and rows[1]["right"] == pytest.approx(2 / 5) and rows[1]["score"] == pytest.approx(0.7)
+    assert rows[0]["precision"] == 0.0 and rows[1]["precision"] == pytest.approx(2 / 5) and rows[1]["score"] == pytest.approx(0.7)
     assert calibration_error(rows) == pytest.approx((1 * 0.4 + 5 * 0.3) / 6)
     assert np.isnan(calibration_error(calibration(Matches.of(metric_of([record(1, [], [])], {1: found([], [], [])})))))
 
@@ -140,7 +140,7 @@ def test_steps(matches):
     rows = steps(matches, LOW)
     assert [row["step"] for row in rows] == [1, 2, 3, 4] and [row["images"] for row in rows] == [3, 1, 1, 1]
     assert rows[0]["score"] == pytest.approx(0.6) and rows[0]["written"] == pytest.approx(2 / 3)
-    assert rows[0]["nothing"] == pytest.approx(1 / 3) and rows[0]["right"] == pytest.approx(2 / 3)
+    assert rows[0]["background"] == pytest.approx(1 / 3) and rows[0]["true positive"] == pytest.approx(2 / 3)
     assert [row["found"] for row in rows] == [0.5, 0, 0, 0]
 
 

@@ -9,7 +9,7 @@ from detector.data.dataset import DetectionDataset, Record
 from detector.errors import InputError
 from detector.evaluation.coco_map import NAMES, CocoMAP, table
 from detector.evaluation.matches import Matches
-from detector.types import Detections
+from detector.detections import Detections
 
 
 class Truth(DetectionDataset):

@@ -41,19 +41,19 @@ def test_every_detection_meets_whom_pycocotools_says(seed, detections):
     evaluation = metric._prepare(metric.all_rows()[:, :7], sorted(metric.rows))
     evaluation.evaluate()
     rows = metric.all_rows()
-    truth = {one["id"]: one for one in metric.truth["annotations"]}
+    ground_truth = {one["id"]: one for one in metric.ground_truth["annotations"]}
     theirs = {}
     for one in evaluation.evalImgs[:]:
         if one is not None and one["aRng"] == evaluation.params.areaRng[0]:
             for column, number in enumerate(one["dtIds"]):
-                met = [truth[int(i)]["bbox"] if i and not g else None
+                met = [ground_truth[int(i)]["bbox"] if i and not g else None
                        for i, g in zip(one["dtMatches"][:, column], one["dtIgnore"][:, column])]
                 theirs[(*rows[number - 1][[0, 6, 5, 7]],)] = met, one["dtIgnore"][:, column].tolist()
     matches = Matches.of(metric)
     ours = {}
     for i in range(len(matches.scores)):
         key = (matches.image_ids[matches.images[i]], metric.category_ids[matches.labels[i]], matches.scores[i], matches.steps[i])
-        met = [None if j < 0 else matches.object_boxes[j] for j in matches.met[i]]
+        met = [None if j < 0 else matches.object_boxes[j] for j in matches.matched[i]]
         met = [None if box is None else [*box[:2], *(box[2:] - box[:2])] for box in met]
         ours[key] = met, matches.ignored[i].tolist()
     assert ours == theirs
@@ -62,9 +62,9 @@ def test_every_detection_meets_whom_pycocotools_says(seed, detections):
 @pytest.mark.parametrize("at_once", [1, 50, 10**6])
 def test_it_does_not_matter_how_much_is_done_at_once(at_once, monkeypatch):
     metric = metric_of(*crowded_scene(0))
-    whole = Matches.of(metric).met
+    whole = Matches.of(metric).matched
     monkeypatch.setattr("detector.evaluation.greedy.AT_ONCE", at_once)
-    assert np.array_equal(Matches.of(metric).met, whole)
+    assert np.array_equal(Matches.of(metric).matched, whole)
 
 
 def test_nothing_to_match():

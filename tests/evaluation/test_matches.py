@@ -72,7 +72,7 @@ def test_recall_of_overlapping_objects_by_hand():
 
 
 def test_who_met_whom_by_hand():
-    """A cat met at IoU .8 and once more; a dog taken for a cat; an ignored cat met."""
+    """A cat matched at IoU .8 and once more; a dog taken for a cat; an ignored cat matched."""
     boxes = [[0, 0, 100, 100], [200, 0, 300, 100], [0, 200, 100, 300]]
     records = [record(5, [], []), record(7, boxes, [0, 1, 0], ignored=[False, False, True])]
     guesses = [boxes[1], [0, 0, 100, 80], boxes[0], boxes[2]]
@@ -80,8 +80,8 @@ def test_who_met_whom_by_hand():
     matches = Matches.of(metric)
     assert matches.image_ids.tolist() == [5, 7] and matches.images.tolist() == [1, 1, 1, 1]
     assert matches.steps.tolist() == [0, 1, 2, 3] and matches.boxes.tolist() == guesses
-    assert matches.object_boxes[matches.met[1, 0]].tolist() == boxes[0] and matches.met[[0, 2, 3], 0].tolist() == [-1] * 3
-    assert matches.right[:, 0].tolist() == [False, True, False, False] and matches.right[:, 7].tolist()[:3] == [False, False, True]
+    assert matches.object_boxes[matches.matched[1, 0]].tolist() == boxes[0] and matches.matched[[0, 2, 3], 0].tolist() == [-1] * 3
+    assert matches.true_positive[:, 0].tolist() == [False, True, False, False] and matches.true_positive[:, 7].tolist()[:3] == [False, False, True]
     assert matches.ignored[:, 0].tolist() == [False, False, False, True]
     assert matches.object_labels.tolist() == [0, 1] and matches.object_areas.tolist() == [10_000, 10_000]
 

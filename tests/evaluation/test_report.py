@@ -10,7 +10,7 @@ from PIL import Image
 from test_coco_map import found, random_scene, record
 from test_matches import metric_of
 
-from detector.drawing import side_by_side
+from detector.pictures.drawing import side_by_side
 from detector.evaluation.analysis import analyse, write_tables
 from detector.evaluation.matches import Matches
 from detector.evaluation.report import image_f1, worst_and_best, write_report

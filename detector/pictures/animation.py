@@ -1,4 +1,4 @@
-"""The LSTM reading and writing, step by step."""
+"""The sequence, step by step."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from detector.drawing import draw_boxes, sheet, step_colours
-from detector.postprocess import write_out
+from detector.pictures.drawing import draw_boxes, sheet, step_colours
+from detector.postprocess import detections_of
 from detector.types import Output
 
-NOTHING = "#9A9A9A"
+BACKGROUND = "#9A9A9A"
 TAIL = 3
 """Steps shown after the last box."""
 
@@ -24,11 +24,11 @@ def frames(
     image: UInt8[np.ndarray, "H W 3"], output: Output, *, class_names: Sequence[str],
     thresholds: Float[torch.Tensor, "C"], longer_side: int = 640,
 ) -> list[Image.Image]:
-    """A picture a step: what it read, the box that it wrote, and the boxes written before.
+    """A picture a step: where its features come from, the box that it predicts, and the boxes predicted before.
 
-    What was read is shown as the places sampled and the area they lie in, or as a light over the picture where a
-    decoder attends to all of it. A step that answers with "nothing" (a score below its class's threshold) leaves a grey
-    box behind.
+    Features are shown as the places sampled and the area they lie in, or as a light over the picture where a decoder
+    attends to all of it. A step that answers as background (a score below its class's threshold) leaves a grey box
+    behind.
 
     Args:
         image: the picture.
@@ -41,9 +41,9 @@ def frames(
         One picture more than there are steps shown: the first is empty. Steps are shown up to the last box and
         `TAIL` more.
     """
-    last = output.passes[-1]
+    last = output.stages[-1]
     height, width = image.shape[:2]
-    found = write_out(last, [(height, width)])[0].cpu()
+    found = detections_of(last, [(height, width)])[0].cpu()
     sure = found.scores >= thresholds[found.labels]
     count = min(len(found), int(sure.nonzero().amax()) + 1 + TAIL if sure.any() else TAIL)
     steps, boxes = found.steps[:count].tolist(), found.boxes[:count].tolist()
@@ -53,7 +53,7 @@ def frames(
     def drawn(upto: int, seen: UInt8[np.ndarray, "H W 3"]) -> Image.Image:
         """The boxes of the first so many steps; grey ones first, so that they cover nothing."""
         row = sorted(range(upto), key=lambda i: bool(sure[i]))
-        colours = [order.get(steps[i], NOTHING) for i in row]
+        colours = [order.get(steps[i], BACKGROUND) for i in row]
         texts = [f"{steps[i] + 1} {words[i]}" if sure[i] else "" for i in row]
         return draw_boxes(seen, [boxes[i] for i in row], colours, texts, longer_side=longer_side)
 
@@ -63,9 +63,9 @@ def frames(
         if last.attention is not None:
             seen = _lit(image, last.attention[0, steps[i]].float().cpu().numpy(), output.scene.locations.shapes)
         picture = drawn(i + 1, seen)
-        if last.looked is not None:
-            _mark(picture, last.looked[0, steps[i]].cpu().numpy())
-        made.append(_titled(picture, f"step {steps[i] + 1}: {words[i] if sure[i] else 'nothing'}"))
+        if last.sampled_points is not None:
+            _mark(picture, last.sampled_points[0, steps[i]].cpu().numpy())
+        made.append(_titled(picture, f"step {steps[i] + 1}: {words[i] if sure[i] else 'background'}"))
     return made
 
 
@@ -101,7 +101,7 @@ def _lit(
 
 
 def _mark(picture: Image.Image, places: Float[np.ndarray, "P 2"]) -> None:
-    """Dots at the places that were read, and the area they lie in."""
+    """Dots at the places sampled, and the area they lie in."""
     canvas = ImageDraw.Draw(picture)
     size = np.array(picture.size)
     places = places * size

@@ -6,28 +6,28 @@ import pytest
 import torch
 from PIL import Image
 
-from detector.animation import TAIL, frames, save_gif, save_mp4
-from detector.decoders.sampling import places_in_boxes
-from detector.types import Locations, Output, Predictions, Scene
+from detector.decoders.region_features import points_in_boxes
+from detector.pictures.animation import TAIL, frames, save_gif, save_mp4
+from detector.types import Locations, Output, Scene, StagePredictions
 
 GREY = np.full((60, 100, 3), 128, dtype=np.uint8)
 HALF = torch.tensor([0.5, 0.5])
 
 
-def output(scores: list[float], **looked) -> Output:
+def output(scores: list[float], **said) -> Output:
     """One slot a score, its box one tenth further right each time."""
     logits = torch.full((1, len(scores), 2), -9.0)
     logits[0, :, 0] = torch.logit(torch.tensor(scores))
     left = torch.arange(len(scores)) / 10
     boxes = torch.stack([left, torch.full_like(left, 0.2), left + 0.2, torch.full_like(left, 0.8)], -1).unsqueeze(0)
-    looked = {name: make(boxes) for name, make in looked.items()}
-    last = Predictions(logits, boxes, **looked)
+    said = {name: make(boxes) for name, make in said.items()}
+    last = StagePredictions(logits, boxes, **said)
     locations = Locations(torch.zeros(10, 2), torch.zeros(10, 2), [(2, 4), (1, 2)])
     return Output(Scene([], last, locations, last, (60, 100)), last, [last])
 
 
-def shown(scores, **looked) -> list[Image.Image]:
-    return frames(GREY, output(scores, **looked), class_names=["cat", "dog"], thresholds=HALF, longer_side=200)
+def shown(scores, **said) -> list[Image.Image]:
+    return frames(GREY, output(scores, **said), class_names=["cat", "dog"], thresholds=HALF, longer_side=200)
 
 
 def has(picture: Image.Image, colour: tuple[int, int, int]) -> bool:
@@ -40,7 +40,7 @@ def test_a_frame_a_step_up_to_a_few_after_the_last_box():
     assert len(shown([0.1] * 8)) == 1 + TAIL
 
 
-def test_boxes_appear_as_they_are_written_and_nothing_is_grey():
+def test_boxes_appear_as_they_are_predicted_and_background_is_grey():
     yellow, blue, grey = (255, 234, 70), (30, 90, 200), (154, 154, 154)
     pictures = shown([0.9, 0.1, 0.8])
     assert [has(one, yellow) for one in pictures] == [False, True, True, True]
@@ -49,8 +49,8 @@ def test_boxes_appear_as_they_are_written_and_nothing_is_grey():
     assert len({one.size for one in pictures}) == 1 and all(side % 2 == 0 for side in pictures[0].size)
 
 
-def test_what_was_read_is_marked():
-    dots = shown([0.9, 0.8], looked=lambda boxes: places_in_boxes(boxes, 3))
+def test_where_features_come_from_is_marked():
+    dots = shown([0.9, 0.8], sampled_points=lambda boxes: points_in_boxes(boxes, 3))
     white = [(np.asarray(one)[:110] == 255).all(-1) for one in dots]
     assert not white[0].any() and white[1].any() and white[2].any()
     columns = [np.nonzero(one)[1].mean() for one in white[1:]]

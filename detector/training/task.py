@@ -20,7 +20,7 @@ from detector.evaluation.matches import Matches
 from detector.losses.dense_loss import DenseLoss
 from detector.losses.set_loss import SetLoss
 from detector.model import Detector
-from detector.postprocess import write_out
+from detector.postprocess import detections_of
 from detector.types import Batch, Output, Target
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class Task(lightning.LightningModule):
     def _terms(self, output: Output, targets: list[Target]) -> dict[str, Tensor]:
         with torch.autocast(self.device.type, enabled=False):
             return {
-                **self.set_loss(output.passes, targets),
+                **self.set_loss(output.stages, targets),
                 **self.dense_loss(output.dense, output.scene.locations, targets),
             }
 
@@ -117,7 +117,7 @@ class Task(lightning.LightningModule):
         self.log(
             "val/loss", torch.stack(list(terms.values())).sum(), batch_size=len(batch), sync_dist=True, on_epoch=True
         )
-        self._update("val", write_out(output.passes[-1], _sizes(batch)), batch)
+        self._update("val", detections_of(output.stages[-1], _sizes(batch)), batch)
 
     def on_validation_epoch_end(self) -> None:
         self.metrics["val"].gather()
@@ -136,8 +136,8 @@ class Task(lightning.LightningModule):
         if not len(batch):
             return
         output = self.detector(batch.images)
-        self._update("decoder", write_out(output.passes[-1], _sizes(batch)), batch)
-        self._update("dense_nms", write_out(self.reference.suppress(output.scene.dense), _sizes(batch)), batch)
+        self._update("decoder", detections_of(output.stages[-1], _sizes(batch)), batch)
+        self._update("dense_nms", detections_of(self.reference.suppress(output.scene.dense), _sizes(batch)), batch)
 
     def on_test_epoch_end(self) -> None:
         for row in ("decoder", "dense_nms"):

@@ -1,4 +1,4 @@
-"""Tables and runs of `detector.evaluation.comparison`, drawn; False where there is nothing to draw."""
+"""Tables and runs of `detector.runs.comparison`, drawn; False where there is nothing to draw."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from detector.evaluation.comparison import COLUMNS, Run, besides_data, mean, of_data, shown
+from detector.runs.comparison import COLUMNS, Run, besides_data, mean, of_data, shown
 from detector.evaluation.plots import STYLES, finish
 
 matplotlib.use("Agg")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from detector.errors import InputError
-from detector.evaluation import comparison_plots
-from detector.evaluation.comparison import gather, markdown, table, write_csv
+from detector.runs import comparison_plots
+from detector.runs.comparison import gather, markdown, table, write_csv
 from detector.evaluation.matches import Matches
 
 IMAGES = 6

@@ -7,7 +7,7 @@ from torch import nn
 
 from detector.build import build_detector
 from detector.decoders.recurrence import Recurrence
-from detector.evaluation.cost import PeakMemory, milliseconds, multiply_adds
+from detector.runs.cost import PeakMemory, milliseconds, multiply_adds
 
 
 class Reader(nn.Module):

@@ -7,7 +7,7 @@ from pathlib import Path
 import lightning
 from lightning.pytorch.utilities import rank_zero_only
 
-from detector.drawing import class_colours, draw_boxes, sheet
+from detector.pictures.drawing import class_colours, draw_boxes, sheet
 from detector.types import Batch
 
 

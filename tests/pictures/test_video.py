@@ -8,8 +8,8 @@ from scenes import write_video
 
 from detector.errors import InputError
 from detector.predictor import Predictor
-from detector.types import Detections
-from detector.video import detect_in_video
+from detector.detections import Detections
+from detector.pictures.video import detect_in_video
 
 
 class Finds(Predictor):

@@ -14,7 +14,7 @@ import torch
 from detector.build import decoder_name
 from detector.data.dataset import DetectionDataset
 from detector.evaluation.coco_map import NAMES
-from detector.task import Task
+from detector.training.task import Task
 
 REPORTED = [*NAMES[:9], "per_class"]
 OVERLAPS = {"recall_apart": (0.0, 0.3), "recall_overlapping": (0.3, 1.01)}

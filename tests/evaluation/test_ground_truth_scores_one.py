@@ -6,7 +6,7 @@ from scenes import run_config
 
 from detector.build import build_datamodule
 from detector.evaluation.coco_map import CocoMAP
-from detector.postprocess import write_out
+from detector.postprocess import detections_of
 from detector.types import Predictions
 
 SETS = {
@@ -28,7 +28,7 @@ def test_truth_fed_back(name, request, tmp_path):
         for target in batch.targets:
             logits = torch.nn.functional.one_hot(target.labels, len(data.class_names)).float()[None] * 20 - 10
             metric.update(
-                [target.image_id], write_out(Predictions(logits, target.boxes[None]), [target.size])
+                [target.image_id], detections_of(Predictions(logits, target.boxes[None]), [target.size])
             )
     scores = metric.compute()
     assert scores["AP"] == pytest.approx(1.0, abs=1e-3) and scores["AR100"] == pytest.approx(1.0, abs=1e-3)

@@ -9,7 +9,7 @@ import numpy as np
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from detector.drawing import side_by_side
+from detector.pictures.drawing import side_by_side
 from detector.errors import InputError
 from detector.predictor import Predictor
 

@@ -1,16 +1,16 @@
-"""Kinds of mistakes, on a scene worked by hand and against pycocotools on mended detections."""
+"""Kinds of mistakes, on a scene worked by hand and against pycocotools on fixed detections."""
 
 import numpy as np
 import pytest
 from test_coco_map import found, random_scene, record, score
 from test_matches import metric_of
 
-from detector.evaluation.errors import KINDS, Errors
+from detector.evaluation.mistakes import KINDS, Mistakes
 from detector.evaluation.matches import Matches
 
 
-def errors_of(records, detections) -> Errors:
-    return Errors.of(Matches.of(metric_of(records, detections)))
+def mistakes_of(records, detections) -> Mistakes:
+    return Mistakes.of(Matches.of(metric_of(records, detections)))
 
 
 def test_one_of_each_kind_by_hand():
@@ -18,17 +18,17 @@ def test_one_of_each_kind_by_hand():
     cat, dog, far, lost, ignored = [0, 0, 100, 100], [200, 0, 300, 100], [0, 200, 100, 300], [200, 200, 300, 300], [0, 350, 50, 400]
     records = [record(1, [cat, dog, far, lost, ignored], [0, 1, 0, 1, 0], ignored=[False] * 4 + [True])]
     boxes = [cat, [0, 0, 100, 90], dog, [0, 200, 100, 230], [220, 0, 300, 30], [350, 350, 390, 390], ignored]
-    errors = errors_of(records, {1: found(boxes, [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3], [0, 0, 0, 0, 0, 1, 0])})
-    by_score = np.argsort(-errors.matches.scores)
-    assert [errors.kind[i] for i in by_score] == [
-        "right", "duplicate", "classification", "localisation", "both", "background", "ignored"
+    mistakes = mistakes_of(records, {1: found(boxes, [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3], [0, 0, 0, 0, 0, 1, 0])})
+    by_score = np.argsort(-mistakes.matches.scores)
+    assert [mistakes.kind[i] for i in by_score] == [
+        "true positive", "duplicate", "classification", "localisation", "both", "background", "ignored"
     ]
-    assert errors.count() == {
+    assert mistakes.count() == {
         "classification": 1, "localisation": 1, "both": 1, "duplicate": 1, "background": 1, "missed": 1
     }
-    assert errors.matches.object_boxes[errors.missed].tolist() == [lost]
+    assert mistakes.matches.object_boxes[mistakes.missed].tolist() == [lost]
     # AP50 now: one of two cats found by the first detection, no dog: (51 / 101 + 0) / 2
-    gains = errors.gains()
+    gains = mistakes.gains()
     now = 51 / 101 / 2
     # the second cat at rank 4 of 4 (the duplicate and the wrong class before it): precision 2 / 4
     assert gains["localisation"] == pytest.approx((51 + 50 * 0.5) / 101 / 2 - now)
@@ -38,31 +38,31 @@ def test_one_of_each_kind_by_hand():
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_mended_detections_score_what_is_claimed(seed):
+def test_fixed_detections_score_what_is_claimed(seed):
     records, detections = scene(seed)
-    errors = errors_of(records, detections)
-    now, gains = score(records, detections)["AP50"], errors.gains()
-    assert sum(errors.count()[kind] > 0 for kind in KINDS) >= 5  # or it tests little
+    mistakes = mistakes_of(records, detections)
+    now, gains = score(records, detections)["AP50"], mistakes.gains()
+    assert sum(mistakes.count()[kind] > 0 for kind in KINDS) >= 5  # or it tests little
     for kind in KINDS:
-        mended, images = errors.mended(kind), {}
+        fixed, images = mistakes.fixed(kind), {}
         for i, one in enumerate(records):
-            mine = mended.images == i
-            images[one.image_id] = found(mended.boxes[mine], mended.scores[mine], mended.labels[mine])
-        truth = records
+            mine = fixed.images == i
+            images[one.image_id] = found(fixed.boxes[mine], fixed.scores[mine], fixed.labels[mine])
+        ground_truth = records
         if kind == "missed":
-            missed = errors.matches.object_boxes[errors.missed].tolist()
-            truth = [without(one, missed) for one in records]
-        assert score(truth, images)["AP50"] - now == pytest.approx(gains[kind], abs=1e-9), kind
+            missed = mistakes.matches.object_boxes[mistakes.missed].tolist()
+            ground_truth = [without(one, missed) for one in records]
+        assert score(ground_truth, images)["AP50"] - now == pytest.approx(gains[kind], abs=1e-9), kind
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_kinds_sum_up(seed):
-    errors = errors_of(*scene(seed))
-    assert sum(errors.count().values()) - errors.missed.sum() + errors.kind.count("right") + errors.kind.count(
-        "ignored") == len(errors.kind)
-    meant = np.zeros(len(errors.missed), dtype=bool)
-    meant[errors.meant[errors.meant >= 0]] = True
-    assert (errors.matches.found[:, 0].astype(int) + (meant & ~errors.matches.found[:, 0]) + errors.missed == 1).all()
+    mistakes = mistakes_of(*scene(seed))
+    assert sum(mistakes.count().values()) - mistakes.missed.sum() + mistakes.kind.count("true positive") + mistakes.kind.count(
+        "ignored") == len(mistakes.kind)
+    meant = np.zeros(len(mistakes.missed), dtype=bool)
+    meant[mistakes.intended[mistakes.intended >= 0]] = True
+    assert (mistakes.matches.found[:, 0].astype(int) + (meant & ~mistakes.matches.found[:, 0]) + mistakes.missed == 1).all()
 
 
 def test_the_order_of_images_and_detections_does_not_matter():
@@ -71,16 +71,16 @@ def test_the_order_of_images_and_detections_does_not_matter():
     for number, one in reversed(detections.items()):
         order = np.random.default_rng(number).permutation(len(one))
         shuffled[number] = found(*(values.numpy()[order] for values in (one.boxes, one.scores, one.labels)))
-    one, other = errors_of(records, detections), errors_of(records[::-1], shuffled)
+    one, other = mistakes_of(records, detections), mistakes_of(records[::-1], shuffled)
     assert one.count() == other.count()
     assert one.gains() == pytest.approx(other.gains())
 
 
 def test_nothing_found_nothing_there():
     records, detections = scene(0)
-    nothing = errors_of(records, {number: found([], [], []) for number in detections})
+    nothing = mistakes_of(records, {number: found([], [], []) for number in detections})
     assert nothing.count() == {**dict.fromkeys(KINDS, 0), "missed": len(nothing.missed)}
-    nowhere = errors_of([record(1, [], [])], {1: found([[0, 0, 9, 9]], [0.5], [0])})
+    nowhere = mistakes_of([record(1, [], [])], {1: found([[0, 0, 9, 9]], [0.5], [0])})
     assert nowhere.kind == ["background"] and np.isnan(list(nowhere.gains().values())).all()
 
 

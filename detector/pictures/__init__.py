@@ -1,0 +1,1 @@
+"""Pictures for people: boxes on images, the sequence as an animation, videos."""

@@ -1,0 +1,1 @@
+"""Finished runs: their records, what they cost, and tables and plots that compare them."""

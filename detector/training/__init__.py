@@ -1,0 +1,1 @@
+"""Training: the step with its metric and optimizer (`Task`), schedules of the learning rate, callbacks."""
