@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from detector.backbones.folding import batch_norms, folded
 from detector.errors import InputError
 
 STRIDES = [4, 8, 16, 32]
@@ -55,9 +51,9 @@ class Backbone(nn.Module):
         self.channels = [m.shape[1] for m in maps[-4:]]
         self.strides = list(STRIDES)
         self._freeze(maps[:frozen_stages], batch_norm)
-        folded = _folded(self.body, image)
-        if all((new - old).abs().max() <= 1e-3 * old.abs().max() for new, old in zip(folded(image), maps)):
-            self.body = folded  # not where a convolution's output is also read past its batch-norm
+        smaller = folded(self.body, image)
+        if all((new - old).abs().max() <= 1e-3 * old.abs().max() for new, old in zip(smaller(image), maps)):
+            self.body = smaller  # not where a convolution's output is also read past its batch-norm
         self.train()
 
     def forward(self, images: UInt8[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
@@ -70,7 +66,7 @@ class Backbone(nn.Module):
 
     def train(self, mode: bool = True) -> Backbone:
         super().train(mode)
-        for norm in _norms(self.body):
+        for norm in batch_norms(self.body):
             norm.train(mode and norm.weight.requires_grad)
         return self
 
@@ -81,51 +77,5 @@ class Backbone(nn.Module):
             gradients = torch.autograd.grad(sum(m.sum() for m in maps), parameters, allow_unused=True)
             for parameter, gradient in zip(parameters, gradients):
                 parameter.requires_grad_(gradient is None)
-        for norm in _norms(self.body):
+        for norm in batch_norms(self.body):
             norm.requires_grad_(batch_norm == "train" and norm.weight.requires_grad)
-
-
-def _norms(body: nn.Module) -> list[nn.Module]:
-    return [module for module in body.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-
-
-@torch.no_grad()
-def _folded(body: nn.Module, image: Tensor) -> nn.Module:
-    """A copy in which frozen batch-norms that read a convolution's output have gone into its weights and bias."""
-    body = copy.deepcopy(body)
-    wrote: dict[int, tuple[Tensor, nn.Conv2d]] = {}  # the outputs are kept: an id may be given away again
-    pairs: dict[nn.Module, nn.Conv2d] = {}
-
-    def note(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-        if isinstance(module, nn.Conv2d):
-            wrote[id(output)] = output, module
-        elif id(inputs[0]) in wrote and not module.weight.requires_grad:
-            pairs[module] = wrote[id(inputs[0])][1]
-
-    hooks = [module.register_forward_hook(note) for module in body.modules() if isinstance(module, nn.Conv2d)]
-    hooks += [norm.register_forward_hook(note) for norm in _norms(body)]
-    body(image)
-    for hook in hooks:
-        hook.remove()
-    for name, norm in list(body.named_modules()):
-        if norm in pairs:
-            conv = pairs[norm]
-            weight, bias = fuse_conv_bn_weights(
-                conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
-            )
-            conv.weight.copy_(weight)
-            conv.bias = nn.Parameter(bias, requires_grad=False)
-            body.set_submodule(name, getattr(norm, "act", nn.Identity()))  # timm's batch-norms end in an activation
-    return body
-
-
-@contextmanager
-def downloading(name: str) -> Iterator[None]:
-    """Say in one sentence that weights cannot be fetched."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"the ImageNet weights of {name} cannot be downloaded ({error}); take backbone=efficientnet_lite0, whose "
-            "weights are installed, or backbone.weights=null"
-        ) from error

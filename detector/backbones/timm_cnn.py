@@ -6,7 +6,8 @@ import difflib
 
 import timm
 
-from detector.backbones.backbone import Backbone, downloading
+from detector.backbones.backbone import Backbone
+from detector.backbones.downloading import downloading
 from detector.errors import InputError
 
 

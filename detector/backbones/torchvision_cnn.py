@@ -8,7 +8,8 @@ import torchvision
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from detector.backbones.backbone import Backbone, downloading
+from detector.backbones.backbone import Backbone
+from detector.backbones.downloading import downloading
 
 IMAGENET_MEAN = [123.675, 116.28, 103.53]
 IMAGENET_STD = [58.395, 57.12, 57.375]
