@@ -48,8 +48,8 @@ class DataModule(lightning.LightningDataModule):
         dataset = self.make(split="train", transform=self.augment, class_names=self._class_names, seed=self.seed)
         if unseen := dataset.unseen_classes():
             log.warning(
-                "there is no object of %s in the training split, so that it cannot be learnt: move images with it there, or "
-                "leave it out of data.dataset.class_names with data.dataset.unknown_classes=skip", ", ".join(unseen),
+                "there is no object of %s in the training split, so that it cannot be learnt: move images with it "
+                "there, or leave it out by data.dataset.class_names and unknown_classes=skip", ", ".join(unseen)
             )
         return dataset
 
