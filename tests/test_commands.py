@@ -202,3 +202,14 @@ def test_loggers_without_a_network(options, left, tmp_path):
         with sqlite3.connect(file) as database:
             kept = dict(database.execute("select key, value from latest_metrics"))
         assert {"train/class", "val/AP", "test/AP"} <= set(kept)
+
+
+@pytest.mark.parametrize("option, sentence", [
+    ("decoder.slots=0", "decoder.slots is 0; it must be at least 1"),
+    ("decoder.passes=0", "decoder.passes is 0; it must be at least 1"),
+    ("decoder.points=-1", "decoder.points is -1; it must be at least 1"),
+    ("neck.width=100", "neck.width is 100; it must be a multiple of 8"),
+    ("proposals.peak_window=2", "proposals.peak_window is 2; it must be odd"),
+])
+def test_sizes_that_no_network_can_have(option, sentence, tmp_path, capsys):
+    assert sentence in refused(capsys, "train", *TINY, *SHAPES, option, f"hydra.run.dir={tmp_path}")

@@ -2,13 +2,15 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 from running import command, refused
-from scenes import SCENE, write_video, write_voc
+from scenes import SCENE, write_image, write_video, write_voc
 
+from detector.commands.predict import drawn_names
 from detector.pictures.drawing import draw
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning has advice for runs this short
@@ -100,6 +102,52 @@ def test_predict_does_not_overwrite_what_it_reads(trained, tmp_path, capsys):
         f"output_dir={tmp_path}", f"hydra.run.dir={tmp_path}/hydra",
     )
     assert "holds what is to be read, which would be overwritten" in said and not (tmp_path / "film.mp4").exists()
+
+
+@pytest.mark.parametrize("files, animation, names", [
+    (["1.jpg"], None, ["1"]),
+    (["a/1.jpg", "a/2.jpg", "b/1.jpg"], None, ["a_1.jpg", "2", "b_1.jpg"]),
+    (["1.jpg", "1.png", "2.png"], "gif", ["1.jpg", "1.png", "2"]),
+    (["IMG.jpg", "a/img.jpg", "b/Img.JPG"], None, ["IMG.jpg", "a_img.jpg", "b_Img.JPG"]),
+    (["IMG.jpg", "img.jpg"], None, ["IMG.jpg", "img.jpg_"]),  # one file where case does not count
+    (["film.avi", "film.jpg"], "gif", ["film", "film"]),  # an MP4 and a PNG
+    (["film.avi", "film.jpg"], "mp4", ["film.avi", "film.jpg"]),
+    (["a/film.avi", "a/film.jpg", "b/film.mov"], None, ["a_film.avi", "film", "b_film.mov"]),
+    (["1.jpg", "1.jpg.webp", "1.png"], None, ["1.jpg_", "1.jpg", "1.png"]),
+    (["a/b_1.jpg", "a_b/1.jpg", "a/b/1.jpg"], None, ["b_1", "a_b_1.jpg", "a_b_1.jpg_"]),
+    (["a/1.jpg", "b/1.jpg", "c/a_1.jpg.png", "d/a_1.jpg.png"], None,
+     ["a_1.jpg", "b_1.jpg", "c_a_1.jpg.png", "d_a_1.jpg.png"]),
+    (["predictions.json/1.png", "1.png", "sheet_1.jpg"], None, ["predictions.json_1.png", "1.png", "sheet_1"]),
+])
+def test_what_is_drawn_is_named_after_its_source(files, animation, names, tmp_path, monkeypatch):
+    """By its stem, where that is no other's; else by the path from the common folder on."""
+    monkeypatch.chdir(tmp_path)
+    for folder in (Path("in"), tmp_path / "in"):
+        sources = [folder / file for file in files]
+        assert drawn_names(sources, animation) == dict(zip(sources, names))
+
+
+def test_sources_of_equal_names_do_not_overwrite_each_other(trained, tmp_path, capsys):
+    for number, file in enumerate(("a/1.jpg", "b/1.jpg", "b/1.png", "b/2.png")):
+        write_image(tmp_path / "in" / file, (64, 48 + number), number)
+    for folder in ("a", "b"):
+        write_video(tmp_path / f"in/{folder}/film.avi", count=2)
+    command(
+        "predict", f"checkpoint={trained}/checkpoints/best.ckpt", f"source={tmp_path}/in/**/*.*", "animation=mp4",
+        "threshold=0.9", f"output_dir={tmp_path}/found", f"hydra.run.dir={tmp_path}/hydra",
+    )
+    found = json.loads((tmp_path / "found/predictions.json").read_text())
+    drawn = {str(Path(one["file"]).relative_to(tmp_path / "in")): one["drawn"] for one in found}
+    assert drawn == {
+        "a/1.jpg": "a_1.jpg.png", "b/1.jpg": "b_1.jpg.png", "b/1.png": "b_1.png.png", "b/2.png": "2.png",
+        "a/film.avi": "a_film.avi.mp4", "b/film.avi": "b_film.avi.mp4",
+    }
+    made = {path.name for path in (tmp_path / "found").iterdir()}
+    animated = {name.removesuffix(".png") + ".mp4" for name in drawn.values() if name.endswith(".png")}
+    assert made == {*drawn.values(), *animated, "predictions.json", "sheet_1.jpg"}
+    for number, file in enumerate(("a/1.jpg", "b/1.jpg", "b/1.png", "b/2.png")):
+        with Image.open(tmp_path / "found" / drawn[file]) as picture:
+            assert picture.size == (640, 480 + 10 * number)
 
 
 def test_load_and_predict_from_python(trained, tmp_path):

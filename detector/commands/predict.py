@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import glob
@@ -35,6 +37,7 @@ def predict(config: DictConfig) -> None:
     if config.animation not in (None, *ANIMATIONS):
         raise InputError(f"animation is {config.animation!r}; there are {', '.join(ANIMATIONS)}, or null for none")
     files = _sources(config.source)
+    names = drawn_names(files, config.animation)
     folder = Path(config.output_dir)
     if folder.resolve() in {file.parent.resolve() for file in files}:
         raise InputError(f"output_dir {folder} holds what is to be read, which would be overwritten; give another folder")
@@ -45,19 +48,20 @@ def predict(config: DictConfig) -> None:
     try:
         for file in track([file for file in files if file not in videos], description="predicting"):
             with _skipping_unreadable():
-                picture, detections = _draw(file, predictor, folder, config)
-                found.append({"file": str(file), "detections": _rows(detections)})
+                drawn = folder / f"{names[file]}.png"
+                picture, detections = _draw(file, drawn, predictor, config)
+                found.append({"file": str(file), "drawn": drawn.name, "detections": _rows(detections)})
                 picture.thumbnail((THUMBNAIL, THUMBNAIL))
                 thumbnails.append(picture)
         for file in videos:
             with _skipping_unreadable():
                 of_frames, started = [], time.perf_counter()
+                drawn = folder / f"{names[file]}.mp4"
                 for detections in detect_in_video(
-                    file, folder / f"{file.stem}.mp4", predictor, threshold=config.threshold,
-                    batch_size=config.batch_size,
+                    file, drawn, predictor, threshold=config.threshold, batch_size=config.batch_size
                 ):
                     if not of_frames:
-                        found.append({"file": str(file), "frames": of_frames})
+                        found.append({"file": str(file), "drawn": drawn.name, "frames": of_frames})
                     of_frames.append(_rows(detections))
                 found[-1]["fps"] = round(len(of_frames) / (time.perf_counter() - started), 2)
                 print(f"{file.name}: {len(of_frames)} frames, {found[-1]['fps']} a second, read, drawn and written")
@@ -73,6 +77,27 @@ def predict(config: DictConfig) -> None:
     print(f"{many}{skipped}; what was drawn and predictions.json are in {folder}")
 
 
+def drawn_names(files: list[Path], animation: str | None) -> dict[Path, str]:
+    """The name, but for the ending, under which each file is drawn: its stem, or, where another would be drawn under it,
+    its path from the folder on that all have in common (`a/1.jpg` is drawn as `a_1.jpg.png`)."""
+
+    def written(file: Path, name: str) -> set[str]:
+        endings = ["mp4"] if file.suffix.lower() in ENDINGS else ["png", animation]
+        return {f"{name}.{ending}".casefold() for ending in endings}  # one file where case does not count
+
+    claims = Counter(one for file in files for one in written(file, file.stem))
+    taken = {one for one, count in claims.items() if count == 1}
+    root = os.path.commonpath([file.parent.absolute() for file in files])
+    names = {file: file.stem for file in files}
+    for file in files:
+        if any(claims[one] > 1 for one in written(file, file.stem)):
+            names[file] = "_".join(file.absolute().relative_to(root).parts)
+            while written(file, names[file]) & taken:
+                names[file] += "_"
+            taken |= written(file, names[file])
+    return names
+
+
 @contextmanager
 def _skipping_unreadable() -> Iterator[None]:
     """Name a file that cannot be read, and go on."""
@@ -82,16 +107,16 @@ def _skipping_unreadable() -> Iterator[None]:
         log.warning("%s; skipped", error)
 
 
-def _draw(file: Path, predictor: Predictor, folder: Path, config: DictConfig) -> tuple[Image.Image, Detections]:
+def _draw(file: Path, drawn: Path, predictor: Predictor, config: DictConfig) -> tuple[Image.Image, Detections]:
     image = read_image(file)
     output = predictor.output([image])
     (detections,) = predictor.detections(output, [image.shape[:2]], config.threshold)
     picture = draw(image, detections)
-    picture.save(folder / f"{file.stem}.png")
+    picture.save(drawn)
     if config.animation:
         lowest = predictor.thresholds if config.threshold is None else torch.full_like(predictor.thresholds, config.threshold)
         steps = frames(image, output, class_names=predictor.class_names, thresholds=lowest)
-        ANIMATIONS[config.animation](steps, folder / f"{file.stem}.{config.animation}")
+        ANIMATIONS[config.animation](steps, drawn.with_suffix(f".{config.animation}"))
     return picture, detections
 
 
@@ -108,7 +133,7 @@ def _sources(source: str) -> list[Path]:
     if Path(source).is_dir():
         files = sorted(p for p in Path(source).iterdir() if p.suffix.lower() in (*IMAGE_ENDINGS, *ENDINGS))
     else:
-        files = [Path(name) for name in sorted(glob(source, recursive=True))]
+        files = [Path(name) for name in sorted({*glob(source, recursive=True)})]
     if not files:
         raise InputError(
             f"no pictures or videos at {source!r}; give one, a folder that holds some, or a pattern in quotes"

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from detector.data.dataset import DetectionDataset, Record, Report, clean_boxes, fraction, label_of, require_split
+from detector.data.dataset import DetectionDataset, Record, Report, fraction, label_of, make_record, require_split
 from detector.data.transform import Transform
 from detector.errors import InputError
 
@@ -26,54 +24,53 @@ class COCO(DetectionDataset):
             `annotations`.
         split: which one this is.
         annotations, images: the JSON file and image folder where splits are fractions.
-        class_names: labels in order; None takes the file's categories, by id.
+        class_names: labels in order; None takes the categories of all splits' files, by id.
         unknown_classes: `raise` or `skip` an object of another class.
         transform, on_bad_sample, seed: see `DetectionDataset`.
         how_to_get: a sentence for the error where the data is missing.
     """
 
     def __init__(
-        self, *, root: str, splits: dict[str, dict[str, str] | float], split: str, class_names: Sequence[str] | None,
+        self, *, root: str, splits: dict, split: str, class_names: Sequence[str] | None,
         transform: Transform, annotations: str | None = None, images: str | None = None, unknown_classes: str = "raise",
         on_bad_sample: str = "skip", seed: int = 0, how_to_get: str = "set data.dataset.root",
     ):
         require_split(splits, split)
-        wanted = splits[split]
-        shared = isinstance(wanted, (int, float))
-        file = Path(root) / (annotations if shared else wanted["annotations"])
-        folder = Path(root) / (images if shared else wanted["images"])
-        for path in (file, folder):
-            if not path.exists():
-                raise InputError(f"no {path}; {how_to_get}")
-        content = _read(file)
-        entries = content["images"]
-        if shared:
-            entries = fraction(entries, splits, split)
-        if not entries:
-            raise InputError(f"split {split!r} is empty: {file} lists no image for it")
-
-        categories = {category["id"]: category["name"] for category in content["categories"]}
+        shared = {"annotations": annotations, "images": images}
+        file, folder = _place(Path(root), split, splits[split], shared, how_to_get)
+        pictures, annotated, categories = _read(file)
         if class_names is None:
-            class_names = [categories[number] for number in sorted(categories)]
-        report = Report(f"{file} ({split})")
-        objects = defaultdict(list)
-        for annotation in content["annotations"]:
-            objects[annotation.get("image_id")].append(annotation)
+            files = {_place(Path(root), name, wanted, shared, how_to_get)[0] for name, wanted in splits.items()}
+            named = {pair for one in files for pair in (categories if one == file else _read(one)[2]).items()}
+            class_names = list(dict.fromkeys(name for _, name in sorted(named)))
+        report = Report(f"{file} ({split})", on_bad_sample)
+        known, lost = {}, []
+        for entry in pictures:
+            number = entry.get("id")
+            if not _numbers(number) or number in known:
+                report.skip(f"{file}: image {entry.get('file_name')} has the id {number!r}, not a number of its own")
+            else:
+                known[number] = entry, []
+        for annotation in annotated:
+            number = annotation.get("image_id")
+            (known[number][1] if _numbers(number) and number in known else lost).append(annotation)
+        if lost:
+            report.add(f"{file}: {len(lost)} annotation(s) of images that it does not list, annotation "
+                       f"{lost[0].get('id')} of image {lost[0].get('image_id')} first; skipped")
+        entries = list(known.values())
+        if isinstance(splits[split], (int, float)):
+            entries = fraction(entries, splits, split)
         records = []
-        for entry in entries:
+        for entry, objects in entries:
             try:
                 records.append(
-                    _record(entry, objects[entry["id"]], file, folder, categories, list(class_names), unknown_classes,
-                            report)
+                    _record(entry, objects, file, folder, categories, list(class_names), unknown_classes, report)
                 )
             except KeyError as error:
-                message = f"{file}: image {entry.get('id')} or an annotation of it lacks {error}"
-                if on_bad_sample == "raise":
-                    raise InputError(f"{message}; pass data.dataset.on_bad_sample=skip to go on without it") from error
-                report.add(f"{message}; image skipped")
+                report.skip(error.args[0])
         report.say()
         if not records:
-            raise InputError(f"split {split!r} is empty: none of the {len(entries)} images of {file} could be used")
+            raise InputError(f"split {split!r} is empty: {file} lists no image for it that could be used")
         super().__init__(
             class_names=class_names, records=records, transform=transform, on_bad_sample=on_bad_sample, seed=seed
         )
@@ -82,43 +79,65 @@ class COCO(DetectionDataset):
         self.category_ids = [numbers.get(name, unused + i) for i, name in enumerate(self.class_names)]
 
 
-def _read(file: Path) -> dict:
+def _place(root: Path, split: str, wanted: object, shared: dict, how_to_get: str) -> tuple[Path, Path]:
+    """The JSON file and the image folder of a split."""
+    given = shared if isinstance(wanted, (int, float)) else wanted
+    if not (isinstance(given, dict) and all(isinstance(given.get(key), str) for key in shared)):
+        raise InputError(f"split {split!r} is {wanted!r}; give {{annotations: FILE, images: FOLDER}}, or a fraction "
+                         "and these two as data.dataset.annotations and data.dataset.images")
+    paths = root / given["annotations"], root / given["images"]
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"no {path}; {how_to_get}")
+    return paths
+
+
+def _read(file: Path) -> tuple[list[dict], list[dict], dict]:
+    """Images, annotations, and the categories' names by id."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{file}: not JSON ({error})") from error
-    missing = [key for key in ("images", "annotations", "categories") if key not in content]
+    keys = ("images", "annotations", "categories")
+    lists = [content.get(key) if isinstance(content, dict) else None for key in keys]
+    missing = [key for key, rows in zip(keys, lists)
+               if not (isinstance(rows, list) and all(isinstance(row, dict) for row in rows))]
     if missing:
-        raise InputError(f"{file}: lacks {', '.join(missing)}; a COCO file has images, annotations and categories")
-    return content
+        raise InputError(f"{file}: lacks {', '.join(missing)}; a COCO file has images, annotations and categories, "
+                         "each a list of {…}")
+    for category in lists[2]:
+        if not (_numbers(category.get("id")) and isinstance(category.get("name"), str)):
+            raise InputError(f"{file}: category {category} needs a number as id and a text as name")
+    return lists[0], lists[1], {category["id"]: category["name"] for category in lists[2]}
+
+
+def _numbers(*values: object) -> bool:
+    """Whether all are numbers."""
+    return all(isinstance(value, (int, float)) and math.isfinite(value) for value in values)
 
 
 def _record(
-    entry: dict, objects: list[dict], file: Path, folder: Path, categories: dict[int, str], class_names: list[str],
+    entry: dict, annotations: list[dict], file: Path, folder: Path, categories: dict, class_names: list[str],
     unknown: str, report: Report,
 ) -> Record:
-    size = (entry["height"], entry["width"])
-    boxes, labels, crowd, areas, places = [], [], [], [], []
-    for annotation in objects:
+    name, width, height = (entry.get(key) for key in ("file_name", "width", "height"))
+    if not (isinstance(name, str) and _numbers(width, height)):
+        raise KeyError(f"{file}, image {entry['id']}: file_name, width, height are {name!r}, {width!r}, {height!r}; "
+                       "expected a text and two numbers")
+    size, objects = (round(height), round(width)), []
+    for annotation in annotations:
         place = f"{file}, annotation {annotation.get('id')}"
-        name = categories.get(annotation["category_id"], f"id {annotation['category_id']}")
-        label = label_of(name, class_names, place, unknown, report)
+        number, box, area = (annotation.get(key) for key in ("category_id", "bbox", "area"))
+        if not _numbers(number):
+            raise KeyError(f"{place}: category_id is {number!r}, expected a number")
+        label = label_of(categories.get(number, f"id {number}"), class_names, place, unknown, report)
         if label is None:
             continue
-        x, y, width, height = annotation["bbox"]
-        boxes.append([x, y, x + width, y + height])
-        labels.append(label)
-        crowd.append(bool(annotation.get("iscrowd", 0)))
-        areas.append(annotation.get("area", width * height))
-        places.append(place)
-    pixels, keep = clean_boxes(np.array(boxes, dtype=np.float64).reshape(-1, 4), size, places, report)
-    return Record(
-        image_id=entry["id"],
-        path=folder / entry["file_name"],
-        size=size,
-        boxes=pixels[keep],
-        labels=np.array(labels, dtype=np.int64)[keep],
-        ignored=np.array(crowd, dtype=bool)[keep],
-        crowd=np.array(crowd, dtype=bool)[keep],
-        areas=np.array(areas, dtype=np.float64)[keep],
-    )
+        if not (isinstance(box, list) and len(box) == 4 and _numbers(*box)):
+            raise KeyError(f"{place}: bbox is {box!r}, expected [x, y, width, height]")
+        x, y, width, height = box
+        crowd = bool(annotation.get("iscrowd", 0))
+        objects.append((
+            [x, y, x + width, y + height], label, crowd, crowd, area if _numbers(area) else width * height, place
+        ))
+    return make_record(entry["id"], folder / name, size, objects, report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
@@ -12,6 +13,8 @@ from detector.data.dataset import DetectionDataset, collate
 from detector.data.sampler import EpochSampler
 from detector.data.transform import Transform
 
+log = logging.getLogger(__name__)
+
 
 class DataModule(lightning.LightningDataModule):
     """Loaders of `train`, `val` and `test`.
@@ -20,7 +23,7 @@ class DataModule(lightning.LightningDataModule):
         dataset: makes one split from `split`, `transform`, `class_names` and `seed`.
         augment: what training images go through.
         resize: what all others go through.
-        class_names: labels in order; None takes those of the training split.
+        class_names: labels in order; None takes all that the data names, whatever the split.
         batch_size: images a batch and process.
         num_workers: processes that prepare batches; 0 prepares them in the main one.
         seed: of shuffling, augmentation and generated training pictures.
@@ -42,7 +45,13 @@ class DataModule(lightning.LightningDataModule):
 
     @cached_property
     def train(self) -> DetectionDataset:
-        return self.make(split="train", transform=self.augment, class_names=self._class_names, seed=self.seed)
+        dataset = self.make(split="train", transform=self.augment, class_names=self._class_names, seed=self.seed)
+        if unseen := dataset.unseen_classes():
+            log.warning(
+                "there is no object of %s in the training split, so that it cannot be learnt: move images with it "
+                "there, or leave it out by data.dataset.class_names and unknown_classes=skip", ", ".join(unseen)
+            )
+        return dataset
 
     @cached_property
     def val(self) -> DetectionDataset:

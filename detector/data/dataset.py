@@ -62,10 +62,17 @@ class Report:
     """What was wrong with the annotations, said once and counted."""
 
     source: str
+    on_bad_sample: str = "skip"
     lines: list[str] = field(default_factory=list)
 
     def add(self, line: str) -> None:
         self.lines.append(line)
+
+    def skip(self, line: str) -> None:
+        """Add why an image cannot be used, or raise it, as `on_bad_sample` says."""
+        if self.on_bad_sample == "raise":
+            raise InputError(f"{line}; pass data.dataset.on_bad_sample=skip to go on without it")
+        self.add(f"{line}; image skipped")
 
     def say(self, shown: int = 8) -> None:
         if self.lines:
@@ -99,6 +106,8 @@ class DetectionDataset(Dataset):
     ):
         if on_bad_sample not in ("skip", "raise"):
             raise InputError(f"on_bad_sample is {on_bad_sample!r}; it must be skip or raise")
+        if not class_names:
+            raise InputError("no annotation names a class; correct the annotations, or set data.dataset.class_names")
         self.class_names = list(class_names)
         self.category_ids = list(range(1, len(self.class_names) + 1))
         self.records = records
@@ -122,6 +131,11 @@ class DetectionDataset(Dataset):
         seed = np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0]
         canvas, boxes, labels = self.transform(image, record.boxes[use], record.labels[use], seed=int(seed))
         return Sample(canvas, Target(boxes, labels, record.image_id, record.size))
+
+    def unseen_classes(self) -> list[str]:
+        """Names of the classes without an object that counts."""
+        seen = {label for record in self.records for label in record.labels[~record.ignored].tolist()}
+        return [name for label, name in enumerate(self.class_names) if label not in seen]
 
     def record(self, epoch: int, index: int) -> Record:
         """The truth about item `index` of an epoch."""
@@ -164,34 +178,37 @@ def collate(samples: list[Sample | Unreadable]) -> tuple[Batch, list[str]]:
     return Batch(images, [s.target for s in made]), [s.reason for s in samples if isinstance(s, Unreadable)]
 
 
-def clean_boxes(
-    boxes: Float[np.ndarray, "N 4"], size: tuple[int, int], describe: Sequence[str], report: Report
-) -> tuple[Float[np.ndarray, "N 4"], Bool[np.ndarray, "N"]]:
-    """Clip boxes to the image and mark those that have an area there; what is done is reported.
+def make_record(image_id: int, path: Path, size: tuple[int, int], objects: list[tuple], report: Report) -> Record:
+    """The ground truth of an image: boxes are clipped to it, those without an area there left out; both is reported.
 
     Args:
-        boxes: `xyxy` in pixels.
         size: (height, width).
-        describe: what to call each box: its file and line.
+        objects: of each its box (`xyxy` in pixels), label, whether it is ignored, whether it is a crowd, its area
+            (None: that of the clipped box), and what to call it: its file and line.
     """
     height, width = size
-    clipped = boxes.clip(0, [width, height, width, height])
-    keep = ((clipped[:, 2:] - clipped[:, :2]) > 0).all(1) & np.isfinite(boxes).all(1)
-    for i, name in enumerate(describe):
-        numbers = ", ".join(f"{value:g}" for value in boxes[i])
-        if not keep[i]:
-            report.add(f"{name}: box ({numbers}) has no area inside the {width}×{height} image; skipped")
-        elif np.abs(clipped[i] - boxes[i]).max() > 1:
-            report.add(f"{name}: box ({numbers}) leaves the {width}×{height} image; clipped")
-    return clipped, keep
+    kept = []
+    for box, label, ignored, crowd, area, name in objects:
+        x1, y1, x2, y2 = clipped = [min(max(v, 0.0), end) for v, end in zip(box, (width, height, width, height))]
+        empty = x1 >= x2 or y1 >= y2
+        if empty or max(abs(after - before) for after, before in zip(clipped, box)) > 1:
+            done = "has no area inside the {}×{} image; skipped" if empty else "leaves the {}×{} image; clipped"
+            numbers = ", ".join(f"{value:g}" for value in box)
+            report.add(f"{name}: box ({numbers}) {done.format(width, height)}")
+        if not empty:
+            kept.append((clipped, label, ignored, crowd, (x2 - x1) * (y2 - y1) if area is None else area))
+    boxes, *others = zip(*kept) if kept else [()] * 5
+    columns = (np.array(values, dtype) for values, dtype in zip(others, (np.int64, bool, bool, np.float64)))
+    return Record(image_id, path, size, np.array(boxes, np.float64).reshape(-1, 4), *columns)
 
 
-def fraction(items: Sequence, fractions: dict[str, float], split: str) -> list:
+def fraction(items: Sequence, fractions: dict, split: str) -> list:
     """The items of one split, where splits are shares of a shuffle, in the order of `fractions`.
 
     The shuffle is always the same: runs of several seeds are tested on the same images."""
-    if sum(fractions.values()) > 1 + 1e-9 or min(fractions.values()) < 0:
-        raise InputError(f"the splits' fractions are {fractions}; they must be at least 0 and sum up to 1 at most")
+    shares = fractions.values()
+    if not all(isinstance(share, (int, float)) and share >= 0 for share in shares) or sum(shares) > 1 + 1e-9:
+        raise InputError(f"the splits are {fractions}; they must all be fractions, at least 0, and sum up to 1 at most")
     order = np.random.default_rng(0).permutation(len(items))
     names = list(fractions)
     start = sum(fractions[name] for name in names[: names.index(split)])

@@ -66,6 +66,9 @@ class Shapes(DetectionDataset):
             on_bad_sample=on_bad_sample, seed=seed,
         )
 
+    def unseen_classes(self) -> list[str]:
+        return []  # pictures are drawn when asked for, of every class
+
     def record(self, epoch: int, index: int) -> Record:
         return self.draw(epoch * len(self) + index if self.new_each_epoch else index)[1]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
@@ -10,18 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from detector.data.dataset import (
-    IMAGE_ENDINGS,
-    DetectionDataset,
-    Record,
-    Report,
-    clean_boxes,
-    fraction,
-    label_of,
-    require_split,
+    IMAGE_ENDINGS, DetectionDataset, Record, Report, fraction, label_of, make_record, require_split,
 )
 from detector.data.transform import Transform
 from detector.errors import InputError
-
 
 
 class VOC(DetectionDataset):
@@ -36,7 +29,7 @@ class VOC(DetectionDataset):
         splits: what each split is made of: names of lists in `ImageSets/Main` (`train`, or `VOC2007/train` where the
             root holds several folders), or for every split a fraction of all annotated images.
         split: which one this is.
-        class_names: labels in order; None reads them from the annotations, sorted.
+        class_names: labels in order; None reads them from the annotations of all splits, sorted.
         one_based: whether pixels count from 1 with both edges inside the box (VOC itself) or edges are coordinates
             from 0 (most tools).
         unknown_classes: `raise` or `skip` an object of another class.
@@ -45,7 +38,7 @@ class VOC(DetectionDataset):
     """
 
     def __init__(
-        self, *, root: str, splits: dict[str, str | Sequence[str] | float], split: str,
+        self, *, root: str, splits: dict[str, str | Sequence[str] | float | None], split: str,
         class_names: Sequence[str] | None, transform: Transform, one_based: bool, unknown_classes: str = "raise",
         on_bad_sample: str = "skip", seed: int = 0, how_to_get: str = "set data.dataset.root",
     ):
@@ -55,22 +48,25 @@ class VOC(DetectionDataset):
             raise InputError(f"no data folder {base}; {how_to_get}")
         if (base / "VOCdevkit").is_dir():
             base = base / "VOCdevkit"
-        report = Report(f"{base} ({split})")
-        files = _annotation_files(base, splits, split, how_to_get)
+        report = Report(f"{base} ({split})", on_bad_sample)
+        files = _annotation_files(base, splits[split], how_to_get)
+        if isinstance(splits[split], (int, float)):
+            files = fraction(files, splits, split)
         if not files:
             raise InputError(f"split {split!r} of {base} is empty: {splits[split]} names no annotated image")
-        trees = {file: tree for file in files if (tree := _parse(file, report, on_bad_sample)) is not None}
+        trees = {file: tree for file in files if (tree := _parse(file, report)) is not None}
         if class_names is None:
-            class_names = sorted({o.findtext("name", "") for tree in trees.values() for o in tree.findall("object")})
+            whole = {file for wanted in splits.values() for file in _annotation_files(base, wanted, how_to_get)}
+            unheard = Report("other splits")  # which say themselves what is wrong with theirs
+            others = (_parse(file, unheard) for file in whole - {*files})
+            found = (tree.findall("object") for tree in (*trees.values(), *others) if tree is not None)
+            class_names = sorted({name for objects in found for one in objects if (name := one.findtext("name"))})
         records = []
         for number, (file, tree) in enumerate(trees.items()):
             try:
                 records.append(_record(number, file, tree, list(class_names), one_based, unknown_classes, report))
             except KeyError as error:
-                message = error.args[0]
-                if on_bad_sample == "raise":
-                    raise InputError(f"{message}; pass data.dataset.on_bad_sample=skip to go on without it") from error
-                report.add(f"{message}; image skipped")
+                report.skip(error.args[0])
         report.say()
         if not records:
             raise InputError(f"split {split!r} of {base} is empty: none of its {len(files)} annotations could be used")
@@ -79,13 +75,12 @@ class VOC(DetectionDataset):
         )
 
 
-def _annotation_files(base: Path, splits: dict, split: str, how_to_get: str) -> list[Path]:
-    wanted = splits[split]
+def _annotation_files(base: Path, wanted: str | Sequence[str] | float | None, how_to_get: str) -> list[Path]:
+    """What lists name; of a fraction, all there are."""
     if isinstance(wanted, (int, float)):
-        files = sorted(base.rglob("*.xml"))
-        return fraction(files, splits, split)
+        return sorted(base.rglob("*.xml"))
     files = []
-    for name in [wanted] if isinstance(wanted, str) else wanted:
+    for name in [wanted] if isinstance(wanted, str) else wanted or ():
         folder, _, listed = name.rpartition("/")
         lists = base / folder / "ImageSets" / "Main"
         if not (lists / f"{listed}.txt").is_file():
@@ -97,16 +92,13 @@ def _annotation_files(base: Path, splits: dict, split: str, how_to_get: str) -> 
     return files
 
 
-def _parse(file: Path, report: Report, on_bad_sample: str) -> ElementTree.Element | None:
+def _parse(file: Path, report: Report) -> ElementTree.Element | None:
     """The annotation, each object knowing the line on which it starts."""
     try:
         text = file.read_text(encoding="utf-8", errors="replace")
         root = ElementTree.fromstring(text)
     except (ElementTree.ParseError, OSError) as error:
-        message = f"{file}: not an XML annotation ({error})"
-        if on_bad_sample == "raise":
-            raise InputError(f"{message}; pass data.dataset.on_bad_sample=skip to go on without it") from error
-        report.add(f"{message}; image skipped")
+        report.skip(f"{file}: not an XML annotation ({error})")
         return None
     starts = (text.count("\n", 0, match.start()) + 1 for match in re.finditer(r"<object\b", text))
     for element, line in zip(root.findall("object"), starts):
@@ -119,41 +111,31 @@ def _record(
     report: Report,
 ) -> Record:
     size = (round(_number(root, "size/height", file)), round(_number(root, "size/width", file)))
-    boxes, labels, difficult, places = [], [], [], []
+    objects = []
     for element in root.findall("object"):
         place = f"{file}, line {element.get('line')}"
         name = element.findtext("name")
-        if name is None:
+        if not name:
             raise KeyError(f"{place}: object without a <name>")
         label = label_of(name, class_names, place, unknown, report)
         if label is None:
             continue
         box = [_number(element, f"bndbox/{edge}", place) for edge in ("xmin", "ymin", "xmax", "ymax")]
-        boxes.append([box[0] - one_based, box[1] - one_based, box[2], box[3]])
-        labels.append(label)
-        difficult.append(element.findtext("difficult", "0").strip() == "1")
-        places.append(place)
-    pixels, keep = clean_boxes(np.array(boxes, dtype=np.float64).reshape(-1, 4), size, places, report)
-    pixels = pixels[keep]
-    return Record(
-        image_id=number,
-        path=_image_of(file, root),
-        size=size,
-        boxes=pixels,
-        labels=np.array(labels, dtype=np.int64)[keep],
-        ignored=np.array(difficult, dtype=bool)[keep],
-        crowd=np.zeros(len(pixels), dtype=bool),
-        areas=(pixels[:, 2:] - pixels[:, :2]).prod(1),
-    )
+        box[:2] = box[0] - one_based, box[1] - one_based
+        difficult = element.findtext("difficult", "0").strip() == "1"
+        objects.append((box, label, difficult, False, None, place))
+    return make_record(number, _image_of(file, root), size, objects, report)
 
 
 def _number(element: ElementTree.Element, path: str, place: object) -> float:
     text = element.findtext(path)
     try:
-        return float(text)
+        number = float(text)
     except (TypeError, ValueError):
-        found = "missing" if text is None else repr(text)
-        raise KeyError(f"{place}: <{path}> is {found}, expected a number") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise KeyError(f"{place}: <{path}> is {'missing' if text is None else repr(text)}, expected a number")
+    return number
 
 
 def _image_of(file: Path, root: ElementTree.Element) -> Path:

@@ -27,15 +27,15 @@ class DenseHead(nn.Module):
         depth: 3×3 convolutions before each of the two outputs.
         prior: the score every location starts with, so that the many empty ones do not swamp the first steps
             (focal loss, Lin et al. 2017, section 4.1).
-        peak_window: side of the window in which a location must hold a class's largest score to be proposed; 1 proposes
-            neighbours too.
+        peak_window: side of the window in which a location must hold a class's largest score to be proposed, odd; 1
+            proposes neighbours too.
         peak_levels: whether it must also hold the largest score of the cells of other levels over or under it, so that
             an object is not proposed once a level.
         off_peak: 0 … 1, the share of its score with which a location that is no maximum competes for a place among the
             proposals, so that surer objects are proposed several times; 0: it comes after all maxima.
 
     Raises:
-        InputError: `off_peak` is out of range, or there is no level of `finest_stride`.
+        InputError: an option is out of range, or there is no level of `finest_stride`.
     """
 
     def __init__(
@@ -43,8 +43,14 @@ class DenseHead(nn.Module):
         prior: float = 0.01, peak_window: int = 3, peak_levels: bool = False, off_peak: float = 0.0,
     ):
         super().__init__()
-        if not 0 <= off_peak <= 1:
-            raise InputError(f"proposals.off_peak is {off_peak}; it must lie between 0 and 1")
+        for name, value, allowed, expected in (
+            ("depth", depth, depth >= 0, "be at least 0"),
+            ("prior", prior, 0 < prior < 1, "lie between 0 and 1, neither included"),
+            ("peak_window", peak_window, peak_window > 0 and peak_window % 2, "be odd, its location in the middle"),
+            ("off_peak", off_peak, 0 <= off_peak <= 1, "lie between 0 and 1"),
+        ):
+            if not allowed:
+                raise InputError(f"proposals.{name} is {value}; it must {expected}")
         if finest_stride not in strides:
             raise InputError(f"proposals.finest_stride is {finest_stride}; the pyramid has strides {list(strides)}")
         self.strides = [stride for stride in strides if stride >= finest_stride]

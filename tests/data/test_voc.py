@@ -84,7 +84,10 @@ def test_bad_boxes_are_clipped_or_skipped_and_reported_with_their_line(tmp_path,
         ("<annotation><size>", "x.xml: not an XML annotation"),
         ("<annotation></annotation>", "x.xml: <size/height> is missing, expected a number"),
         (annotation_xml((80, 60), object_xml("cat", ("left", 1, 9, 9))), "line 3: <bndbox/xmin> is 'left'"),
+        (annotation_xml((80, 60), object_xml("cat", (1, "nan", 9, 9))), "line 3: <bndbox/ymin> is 'nan'"),
+        (annotation_xml(("inf", 60), ""), "x.xml: <size/width> is 'inf', expected a number"),
         (annotation_xml((80, 60), "<object></object>"), "line 2: object without a <name>"),
+        (annotation_xml((80, 60), "<object><name/></object>"), "line 2: object without a <name>"),
     ],
 )
 def test_broken_annotations_are_named_and_skipped_or_refused(tmp_path, caplog, content, expected):
@@ -93,8 +96,8 @@ def test_broken_annotations_are_named_and_skipped_or_refused(tmp_path, caplog, c
     (root / "Annotations/x.xml").write_text(content)
     write_image(root / "JPEGImages/x.png", (80, 60))
     with caplog.at_level(logging.WARNING):
-        assert len(voc(root)) == 1
-    assert expected in caplog.text
+        data = voc(root)
+    assert len(data) == 1 and data.class_names == ["cat", "dog"] and expected in caplog.text
     with pytest.raises(InputError, match="on_bad_sample=skip"):
         voc(root, on_bad_sample="raise")
 
@@ -144,6 +147,29 @@ def test_fractions_are_disjoint_and_the_same_for_every_seed(tmp_path):
     assert stems("val", 0) == parts[1] == stems("val", 1)
     with pytest.raises(InputError, match="sum up to 1"):
         voc(root, splits={"train": 0.8, "val": 0.4})
+
+
+def test_class_names_are_those_of_all_splits_whichever_is_read(tmp_path, caplog):
+    root = write_voc(tmp_path, {f"{i:02d}": ((40, 40), [(f"class {i}", 1, 1, 9, 9)]) for i in range(4)})
+    (root / "Annotations/01.xml").write_text("<annotation>")
+    shares = {"train": 0.25, "val": 0.25}  # two of the pictures, 01 among them, are in neither
+    with caplog.at_level(logging.WARNING):
+        for split in shares:
+            for seed in (0, 1):
+                data = voc(root, splits=shares, split=split, seed=seed)
+                assert data.class_names == ["class 0", "class 2", "class 3"] and len(data) == 1
+    assert not caplog.text  # what is broken is for its own split to report
+
+
+def test_splits_of_several_kinds_and_of_no_objects(tmp_path):
+    root = write_voc(tmp_path, {"a": ((40, 40), [])})
+    with pytest.raises(InputError, match="splits are {'train': 'all', 'test': 0.1}; they must all be fractions"):
+        voc(root, splits={"train": "all", "test": 0.1}, split="test")
+    with pytest.raises(InputError, match="no annotation names a class; .* set data.dataset.class_names"):
+        voc(root)
+    with pytest.raises(InputError, match="split 'test' of .* is empty: None names no"):
+        voc(root, splits={"test": None}, split="test")
+    assert len(voc(root, class_names=["cat"])) == 1
 
 
 def test_real_voc(shared_data):

@@ -32,3 +32,9 @@ def test_a_stride_that_is_not_there():
         FeaturePyramid(channels=[2, 3, 4, 5], strides=STRIDES, width=8, finest_stride=2)
     with pytest.raises(InputError, match=r"proposals.finest_stride is 4; the pyramid has strides \[8, 16"):
         DenseHead(width=8, strides=[8, 16, 32], num_classes=2, finest_stride=4)
+
+
+@pytest.mark.parametrize("width", [100, 4, 0, -8])
+def test_a_width_that_the_head_cannot_normalise(width):
+    with pytest.raises(InputError, match=f"neck.width is {width}; it must be a multiple of 8, 8 at least"):
+        FeaturePyramid(channels=[2, 3, 4, 5], strides=STRIDES, width=width)

@@ -94,3 +94,23 @@ def test_an_object_between_locations_can_be_drawn():
     low, high = (dense.boxes[0] - locations.centres.repeat(1, 2)).div(locations.strides.repeat(1, 2)).split(2, -1)
     torch.testing.assert_close(low, torch.full_like(low, 0.55))
     torch.testing.assert_close(high, torch.full_like(high, 0.85))
+
+
+@pytest.mark.parametrize("options, sentence", [
+    ({"peak_window": 2}, "proposals.peak_window is 2; it must be odd"),
+    ({"peak_window": 0}, "proposals.peak_window is 0; it must be odd"),
+    ({"peak_window": -1}, "proposals.peak_window is -1; it must be odd"),
+    ({"depth": -1}, "proposals.depth is -1; it must be at least 0"),
+    ({"prior": 0.0}, "proposals.prior is 0.0; it must lie between 0 and 1, neither included"),
+    ({"prior": 1.0}, "proposals.prior is 1.0; it must lie"),
+])
+def test_options_out_of_range_are_refused(options, sentence):
+    with pytest.raises(InputError, match=sentence):
+        head(**options)
+
+
+def test_no_depth_and_a_wide_window():
+    """Two outputs alone, and a window wider than the map: both are allowed."""
+    made = head(depth=0, peak_window=7)
+    dense, locations = made([torch.randn(1, 16, 4, 6), torch.randn(1, 16, 2, 3), torch.randn(1, 16, 1, 2)], (32, 48))
+    assert made.select(dense, locations, 5).boxes.shape == (1, 5, 4)
