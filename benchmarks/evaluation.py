@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from detector.data.dataset import DetectionDataset, Record
+from detector.data.annotations import Record
+from detector.data.dataset import DetectionDataset
 from detector.evaluation.analysis import analyse
 from detector.evaluation.coco_map import CocoMAP
 from detector.evaluation.matches import Matches

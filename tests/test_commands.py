@@ -206,7 +206,7 @@ def test_loggers_without_a_network(options, left, tmp_path):
 
 @pytest.mark.parametrize("option, sentence", [
     ("decoder.slots=0", "decoder.slots is 0; it must be at least 1"),
-    ("decoder.passes=0", "decoder.passes is 0; it must be at least 1"),
+    ("decoder.stages=0", "decoder.stages is 0; it must be at least 1"),
     ("decoder.points=-1", "decoder.points is -1; it must be at least 1"),
     ("neck.width=100", "neck.width is 100; it must be a multiple of 8"),
     ("proposals.peak_window=2", "proposals.peak_window is 2; it must be odd"),

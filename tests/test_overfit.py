@@ -6,7 +6,8 @@ import torch
 from scenes import run_config
 
 from detector.build import build_datamodule, build_task, instantiate
-from detector.data.dataset import Record, collate
+from detector.data.annotations import Record
+from detector.data.dataset import collate
 from detector.evaluation.coco_map import CocoMAP
 from detector.postprocess import detections_of
 

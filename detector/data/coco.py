@@ -7,7 +7,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from detector.data.dataset import DetectionDataset, Record, Report, fraction, label_of, make_record, require_split
+from detector.data.annotations import Record, Report, fraction, label_of, make_record, require_split
+from detector.data.dataset import DetectionDataset
 from detector.data.transform import Transform
 from detector.errors import InputError
 

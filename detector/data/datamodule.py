@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 import lightning
-from torch.utils.data import DataLoader
+import numpy as np
+from torch.utils.data import DataLoader, Sampler
 
 from detector.data.dataset import DetectionDataset, collate
-from detector.data.sampler import EpochSampler
 from detector.data.transform import Transform
 
 log = logging.getLogger(__name__)
@@ -85,3 +85,38 @@ class DataModule(lightning.LightningDataModule):
             dataset, self.batch_size, sampler=sampler, num_workers=self.num_workers, collate_fn=collate,
             persistent_workers=self.num_workers > 0,
         )
+
+
+class EpochSampler(Sampler):
+    """Yields `(epoch, index)`, shuffled anew each epoch or in order, shared out over processes.
+
+    Shuffled (training), every process gets equally many, the last ones filled up from the start; in order
+    (evaluation), each sample is given out exactly once.
+
+    Args:
+        length: samples in the data set.
+        shuffle: or in order, always of epoch 0.
+        seed: of the shuffling.
+        rank, processes: this process and how many there are.
+    """
+
+    def __init__(self, length: int, *, shuffle: bool, seed: int = 0, rank: int = 0, processes: int = 1):
+        self.length, self.shuffle, self.seed, self.rank, self.processes = length, shuffle, seed, rank, processes
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch if self.shuffle else 0
+
+    def __len__(self) -> int:
+        if self.shuffle:
+            return -(-self.length // self.processes)
+        return len(range(self.rank, self.length, self.processes))
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.arange(self.length)
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
+            order = np.resize(order, len(self) * self.processes)
+        for index in order[self.rank :: self.processes]:
+            yield self.epoch, int(index)

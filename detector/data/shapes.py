@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
-from detector.data.dataset import DetectionDataset, Record, require_split
+from detector.data.annotations import Record, require_split
+from detector.data.dataset import DetectionDataset
 from detector.data.transform import Transform
 from detector.errors import InputError
 

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from detector.data.dataset import (
-    IMAGE_ENDINGS, DetectionDataset, Record, Report, fraction, label_of, make_record, require_split,
-)
+from detector.data.annotations import Record, Report, fraction, label_of, make_record, require_split
+from detector.data.dataset import IMAGE_ENDINGS, DetectionDataset
 from detector.data.transform import Transform
 from detector.errors import InputError
 

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from detector.data.dataset import DetectionDataset, Record
+from detector.data.annotations import Record
+from detector.data.dataset import DetectionDataset
 from detector.errors import InputError
 from detector.detections import Detections
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from PIL import Image
 from rich.progress import track
 
-from detector.data.dataset import DetectionDataset, Record
+from detector.data.annotations import Record
+from detector.data.dataset import DetectionDataset
 from detector.errors import InputError
 from detector.evaluation.coco_map import CocoMAP
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from detector.data.dataset import DetectionDataset, Record
+from detector.data.annotations import Record
+from detector.data.dataset import DetectionDataset
 from detector.errors import InputError
 from detector.evaluation.coco_map import NAMES, CocoMAP, table
 from detector.evaluation.matches import Matches

@@ -17,7 +17,8 @@ from detector.build import (
 )
 from detector.training.callbacks import sample_pictures
 from detector.commands.testing import choose_on_val
-from detector.data.dataset import DetectionDataset, Record
+from detector.data.annotations import Record
+from detector.data.dataset import DetectionDataset
 from detector.errors import InputError
 from detector.types import Batch, Locations, Output, Predictions, Scene, Target
 

@@ -1,4 +1,4 @@
-from detector.data.sampler import EpochSampler
+from detector.data.datamodule import EpochSampler
 
 
 def test_every_sample_once_an_epoch_and_never_in_the_same_order():
