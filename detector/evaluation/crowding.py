@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int64
 
 from detector.evaluation.matches import Matches, by_image, keep, pairwise_iou
 
-OVERLAPS = {"isolated": (0.0, 0.1), "0.1 to 0.3": (0.1, 0.3), "0.3 to 0.5": (0.3, 0.5), "above 0.5": (0.5, 1.01)}
+OVERLAPS = {"below 0.1": (0.0, 0.1), "0.1 to 0.3": (0.1, 0.3), "0.3 to 0.5": (0.3, 0.5), "above 0.5": (0.5, 1.01)}
 NUMBERS = {"1": (1, 2), "2 to 3": (2, 4), "4 to 7": (4, 8), "8 to 15": (8, 16), "16 and more": (16, np.inf)}
 SIZES = {"below 32²": (0, 32**2), "32² to 96²": (32**2, 96**2), "above 96²": (96**2, np.inf)}
 
@@ -15,8 +15,8 @@ SIZES = {"below 32²": (0, 32**2), "32² to 96²": (32**2, 96**2), "above 96²":
 def by_overlap(matches: Matches) -> list[dict]:
     """AP and recall of objects by the largest IoU that each has with another of its class.
 
-    A detection that matched no object counts where the object of its class lies that it overlaps most; with the isolated
-    ones, where it overlaps none.
+    A detection that matched no object counts where the object of its class lies that it overlaps most, below 0.1 where
+    it overlaps none.
     """
     nearest, _ = nearest_objects(matches)
     own = np.where(nearest >= 0, np.append(matches.overlap, 0.0)[nearest], 0.0)

@@ -41,8 +41,8 @@ def matches(metric):
 
 def test_by_overlap(matches):
     rows = {row["overlap"]: row for row in by_overlap(matches)}
-    assert [rows[name]["objects"] for name in ("apart", "0.1 to 0.3", "0.3 to 0.5", "above 0.5")] == [2, 0, 0, 2]
-    close, apart = rows["above 0.5"], rows["apart"]
+    assert [rows[name]["objects"] for name in ("below 0.1", "0.1 to 0.3", "0.3 to 0.5", "above 0.5")] == [2, 0, 0, 2]
+    close, apart = rows["above 0.5"], rows["below 0.1"]
     assert close["recall"] == 0.5 and close["AP50"] == pytest.approx(51 / 101)  # A, then A again
     # E after two wrong ones (the dog as cat, and nothing): precision 1 / 3; the dog is missed
     assert apart["recall"] == 0.5 and apart["AP50"] == pytest.approx((1 / 3 + 0) / 2)
