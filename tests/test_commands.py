@@ -15,7 +15,7 @@ from PIL import Image
 from running import SHAPES, TINY, command, refused
 from scenes import ROOT, write_voc
 
-from detector.build import read_checkpoint
+from detector.checkpoint import read_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning has advice for runs this short
 

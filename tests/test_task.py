@@ -12,9 +12,8 @@ import pytest
 import torch
 from scenes import OFFLINE, ROOT, run_config, write_voc
 
-from detector.build import (
-    build_datamodule, build_task, instantiate, load_task, load_weights, read_checkpoint, thresholds_of,
-)
+from detector.build import build_datamodule, build_task, instantiate
+from detector.checkpoint import load_task, load_weights, read_checkpoint, thresholds_of
 from detector.commands.testing import choose_on_val
 from detector.data.dataset import DetectionDataset, Record
 from detector.errors import InputError

@@ -16,10 +16,11 @@ from PIL import Image
 from rich.progress import track
 
 from detector.animation import frames, save_gif, save_mp4
+from detector.checkpoint import load
 from detector.data.dataset import IMAGE_ENDINGS, read_image
 from detector.drawing import draw, sheet
 from detector.errors import InputError
-from detector.predictor import Predictor, load
+from detector.predictor import Predictor
 from detector.types import Detections
 from detector.video import ENDINGS, detect_in_video
 
@@ -38,7 +39,7 @@ def predict(config: DictConfig) -> None:
     folder = Path(config.output_dir)
     if folder.resolve() in {file.parent.resolve() for file in files}:
         raise InputError(f"output_dir {folder} holds what is to be read, which would be overwritten; give another folder")
-    predictor = load(config.checkpoint, device=config.device)
+    predictor = load(config.checkpoint, device=config.device, allow=config.allow)
     folder.mkdir(parents=True, exist_ok=True)
     videos = [file for file in files if file.suffix.lower() in ENDINGS]
     found, thumbnails = [], []

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from detector.build import thresholds_of
+from detector.checkpoint import thresholds_of
 from detector.data.dataset import DetectionDataset
 from detector.decoders.dense import Dense
 from detector.drawing import side_by_side
