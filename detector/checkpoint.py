@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -22,7 +22,8 @@ def read_checkpoint(path: str | Path) -> dict:
     What its config names is not looked at here: whoever builds from it takes it from `buildable`.
 
     Raises:
-        InputError: there is no such file, or it is something else.
+        InputError: there is no such file, it is something else, or files that training on from it could remove lie anywhere
+            but in a folder.
     """
     if not Path(path).is_file():
         found = ", ".join(sorted(str(p) for p in Path("outputs").glob("**/best.ckpt"))[-5:]) or "none under outputs/"
@@ -32,7 +33,19 @@ def read_checkpoint(path: str | Path) -> dict:
         checkpoint["run"]["config"], checkpoint["run"]["class_names"], checkpoint["state_dict"]
     except Exception as error:
         raise InputError(f"{path} is no checkpoint of tools/train.py ({type(error).__name__}: {error})") from error
+    for text in _texts(checkpoint.get("callbacks")):  # Lightning removes what it takes for the checkpoints before
+        if "://" in text or "::" in text or ".." in Path(text).parts:
+            raise InputError(f"{path} says that checkpoints are at {text}, expected a plain path; do not train on from it")
     return checkpoint
+
+
+def _texts(node: object) -> Iterator[str]:
+    """All strings in nested containers, the keys among them."""
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, (dict, list, tuple)):
+        for one in [*node, *node.values()] if isinstance(node, dict) else node:
+            yield from _texts(one)
 
 
 def buildable(checkpoint: dict, *groups: str, allow: str | Sequence[str] = ()) -> dict:

@@ -168,3 +168,21 @@ def test_no_command_runs_what_a_checkpoint_names(tool, trained, tmp_path, capsys
     write("augmentation", "loss", "matcher", "optimizer", "schedule", "callbacks", "logger", "trainer", *every)
     command(tool, *arguments)
     assert not (tmp_path / "run").exists()
+
+
+def test_resuming_removes_no_file_that_a_checkpoint_names(trained, tmp_path, capsys):
+    """Lightning removes the checkpoint that was best before, wherever the state that it goes on from says that is."""
+    checkpoint = torch.load(trained / "checkpoints/last.ckpt", weights_only=True)
+    (tmp_path / "precious").write_text("kept")
+    path = f"local://{tmp_path}/precious"
+    for name, state in checkpoint["callbacks"].items():
+        if name.startswith("ModelCheckpoint"):
+            state |= {"best_model_path": path, "kth_best_model_path": path, "best_k_models": {path: torch.tensor(-1.0)}}
+            del state["dirpath"]
+    torch.save(checkpoint, tmp_path / "hostile.ckpt")
+    said = refused(
+        capsys, "train", *TINY, *SHAPES, "trainer.max_epochs=2", f"checkpoint={tmp_path}/hostile.ckpt", "pictures=0",
+        f"hydra.run.dir={tmp_path}/out",
+    )
+    assert (tmp_path / "precious").exists()
+    assert f"hostile.ckpt says that checkpoints are at {path}, expected a plain path" in said
