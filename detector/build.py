@@ -1,4 +1,4 @@
-"""From a run's config to objects: the one module besides the commands that reads a config."""
+"""From a run's config to objects: besides the commands, this module and `detector.checkpoint` alone read a config."""
 
 from __future__ import annotations
 

@@ -137,8 +137,11 @@ def test_what_does_best_on_val_is_chosen(tmp_path, monkeypatch):
     )
     nowhere = Locations(torch.zeros(4, 2), torch.zeros(4, 2), [(2, 2)])
 
+    seen = []
+
     class Seen(torch.nn.Module):
         def forward(self, images):
+            seen.append(images.device.type)
             return Output(Scene([], dense, nowhere, dense, (100, 100)), dense, [dense])
 
     task.detector.forward = Seen().forward
@@ -149,8 +152,9 @@ def test_what_does_best_on_val_is_chosen(tmp_path, monkeypatch):
     )
     truth = DetectionDataset.__new__(DetectionDataset)
     truth.records, truth.class_names, truth.category_ids = [record], ["circle"], [1]
+    task.detector.to("meta")  # a device that the task does not know of, as it was not moved itself
     choose_on_val(task, truth, [(batch, [])], nms=True)
-    assert task.run["thresholds"] == [0.5]  # two objects are too few
+    assert seen == ["meta"] and task.run["thresholds"] == [0.5]  # two objects are too few
     monkeypatch.setattr("detector.commands.testing.LEAST_FOUND", 2)
     choose_on_val(task, truth, [(batch, [])], nms=True)
     assert task.reference.nms_threshold in (0.7, 0.8)

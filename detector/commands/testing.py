@@ -54,9 +54,10 @@ def choose_on_val(task: Task, dataset: DetectionDataset, loader, *, nms: bool) -
         return
     thinned = {t: task.metric_of(dataset) for t in (NMS_THRESHOLDS if nms else ())}
     detector = task.detector.eval()
+    device = next(detector.parameters()).device
     for batch, _ in loader:
         if len(batch):
-            output = detector(batch.images.to(task.device))
+            output = detector(batch.images.to(device))
             ids, sizes = [t.image_id for t in batch.targets], [t.size for t in batch.targets]
             written.update(ids, write_out(output.passes[-1], sizes))
             for threshold, metric in thinned.items():
