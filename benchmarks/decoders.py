@@ -43,7 +43,7 @@ def step_of(decoder: str):
     """A function that takes one training step and one inference step and returns the seconds of each."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = plain(compose("train", overrides=[f"decoder={decoder}", "output_dir=none", "name=none"]))
-    detector = build_detector(config, CLASSES).to(memory_format=torch.channels_last)
+    detector = build_detector(config, CLASSES)
     set_loss, dense_loss = build_losses(config)
     optimizer = torch.optim.AdamW([p for p in detector.parameters() if p.requires_grad], lr=1e-4)
 

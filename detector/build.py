@@ -1,12 +1,11 @@
-"""From a run's config to objects: the one module besides the commands that reads a config."""
+"""From a run's config to objects: besides the commands, this module and `detector.checkpoint` alone read a config."""
 
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
-import torch
 import hydra
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from detector.data.datamodule import DataModule
@@ -29,10 +28,10 @@ def build_datamodule(config: dict, *, class_names: list[str] | None = None) -> D
     """The data of a run.
 
     Args:
-        config: a run's plain config.
+        config: a run's plain config; with `augmentation` None, training images are not augmented either.
         class_names: labels in order, where a checkpoint fixes them.
     """
-    data, augmentation = config["data"], config["augmentation"]
+    data, augmentation = config["data"], config["augmentation"] or {"transforms": [], "min_visibility": 0.0}
     canvas = tuple(data["canvas"])
     dataset = dict(data["dataset"])
     named = dataset.pop("class_names", None)
@@ -60,7 +59,7 @@ def build_detector(config: dict, num_classes: int) -> Detector:
     shared = {"width": neck.width, "strides": neck.strides, "num_classes": num_classes}
     return Detector(
         backbone, neck, instantiate(config["proposals"], **shared), instantiate(config["decoder"], **shared)
-    )
+    ).to(memory_format=torch.channels_last)
 
 
 def build_losses(config: dict) -> tuple[SetLoss, DenseLoss]:
@@ -89,64 +88,6 @@ def build_task(config: dict, class_names: list[str]) -> Task:
     )
 
 
-def read_checkpoint(path: str | Path) -> dict:
-    """A checkpoint of this project, without running any code it may hold.
-
-    Raises:
-        InputError: there is no such file, or it is something else.
-    """
-    if not Path(path).is_file():
-        found = ", ".join(sorted(str(p) for p in Path("outputs").glob("**/best.ckpt"))[-5:]) or "none under outputs/"
-        raise InputError(f"no checkpoint {path}; found: {found}")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        checkpoint["run"]["config"], checkpoint["run"]["class_names"], checkpoint["state_dict"]
-    except Exception as error:
-        raise InputError(f"{path} is no checkpoint of tools/train.py ({type(error).__name__}: {error})") from error
-    return checkpoint
-
-
 def decoder_name(config: dict) -> str:
     """What a run's decoder is called: as the file that its class is in."""
     return config["decoder"]["_target_"].split(".")[-2]
-
-
-def thresholds_of(run: dict) -> list[float]:
-    """The scores from which on boxes of each class count as written, as a training run chose them on its validation
-    images; 0.5 where it had none or has not come to its end.
-
-    Args:
-        run: what a checkpoint keeps of its run.
-    """
-    return run.get("thresholds") or [0.5] * len(run["class_names"])
-
-
-def load_task(checkpoint: dict) -> Task:
-    """The trained task of a checkpoint, its weights being the averaged ones.
-
-    Raises:
-        InputError: the weights do not fit the architecture that the checkpoint names.
-    """
-    config = OmegaConf.to_container(OmegaConf.create(checkpoint["run"]["config"]))
-    config["backbone"] = {**config["backbone"], "weights": None}  # they come from the checkpoint
-    task = build_task(config, checkpoint["run"]["class_names"])
-    task.run = checkpoint["run"]
-    load_weights(task, checkpoint)
-    return task.eval()
-
-
-def load_weights(task: Task, checkpoint: dict) -> None:
-    """Give a task the weights of a checkpoint.
-
-    Raises:
-        InputError: they do not fit.
-    """
-    ours, theirs = task.state_dict(), checkpoint["state_dict"]
-    wrong = [name for name in ours.keys() | theirs.keys()
-             if name not in ours or name not in theirs or ours[name].shape != theirs[name].shape]
-    if wrong:
-        raise InputError(
-            f"the checkpoint does not fit: {len(wrong)} of {len(ours)} tensors differ, {min(wrong)} first; give the "
-            "options of the run that made it (classes, backbone, neck, proposals, decoder)"
-        )
-    task.load_state_dict(theirs)

@@ -10,7 +10,6 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 
-from detector.build import load_task, read_checkpoint, thresholds_of
 from detector.data.dataset import read_image
 from detector.data.transform import Transform
 from detector.model import Detector
@@ -81,24 +80,6 @@ class Predictor:
             detections.names = [self.class_names[label] for label in detections.labels.tolist()]
             found.append(detections[detections.scores >= lowest])
         return found
-
-
-def load(checkpoint: str | Path, device: str = "cpu") -> Predictor:
-    """The detector of a checkpoint that `tools/train.py` wrote, ready to predict.
-
-    Args:
-        checkpoint: its path.
-        device: where to run, as PyTorch names it.
-
-    Raises:
-        InputError: there is no such file, or it is no checkpoint of this project.
-    """
-    content = read_checkpoint(checkpoint)
-    task = load_task(content).to(device)
-    return Predictor(
-        task.detector, class_names=content["run"]["class_names"],
-        canvas=tuple(content["run"]["config"]["data"]["canvas"]), thresholds=thresholds_of(content["run"]),
-    )
 
 
 def _array(image: Picture) -> UInt8[np.ndarray, "H W 3"]:

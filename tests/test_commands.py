@@ -15,7 +15,7 @@ from PIL import Image
 from running import SHAPES, TINY, command, refused
 from scenes import ROOT, write_voc
 
-from detector.build import read_checkpoint
+from detector.checkpoint import read_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning has advice for runs this short
 
@@ -67,6 +67,22 @@ def test_eval_on_other_data(trained, tmp_path, capsys):
         "data=voc_folder", f"data.dataset.root={tmp_path}/data", "data.dataset.splits={test: all}", "num_workers=0",
     )
     assert "1 images, decoder" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("options, suppression", [
+    ([], "NMS at 0.6"), (["decoder.soft_sigma=0.5"], "soft-NMS of sigma 0.5"),
+])
+def test_the_dense_decoder_is_said_to_suppress(options, suppression, tmp_path, capsys):
+    tiny = [word for word in TINY if not word.startswith("decoder.hidden_size")]
+    command("train", *tiny, *SHAPES, "decoder=dense", *options, "pictures=0", f"hydra.run.dir={tmp_path}/run")
+    assert f"4 images, decoder ({suppression})" in capsys.readouterr().out
+    command(
+        "eval", f"checkpoint={tmp_path}/run/checkpoints/last.ckpt", "accelerator=cpu", "nms_threshold=0.3",
+        f"hydra.run.dir={tmp_path}/eval",
+    )
+    said = suppression.replace("0.6", "0.3")
+    assert f"4 images, decoder ({said})" in capsys.readouterr().out
+    assert f"<th>decoder, {said}</th><th>dense head, NMS at 0.3</th>" in (tmp_path / "eval/report.html").read_text()
 
 
 def test_where_runs_and_sweeps_go(tmp_path, monkeypatch):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from omegaconf import DictConfig
 from rich.progress import track
 
-from detector.build import build_datamodule, load_task, read_checkpoint
+from detector.build import build_datamodule
+from detector.checkpoint import buildable, load_detector, read_checkpoint
 from detector.data.dataset import Unreadable
 from detector.errors import InputError
 from detector.runs import comparison_plots
@@ -31,7 +33,7 @@ def compare(config: DictConfig) -> None:
         log.warning("%s; left out", reason)
     made = table(rows, baseline=config.baseline, resamples=config.resamples, seed=config.seed)
     if config.rounds:
-        times = _times(rows, config.rounds, config.device)
+        times = _times(rows, config.rounds, config.device, config.allow)
         for row in made:
             row["milliseconds"] = times[row["name"]]
     folder = Path(config.output_dir)
@@ -62,15 +64,16 @@ def _keep_records(rows: dict[str, list[Run]], folder: Path) -> None:
             (folder / f"{file}.json").write_text(json.dumps(run.record, indent=1) + "\n")
 
 
-def _times(rows: dict[str, list[Run]], rounds: int, device: str) -> dict[str, float]:
+def _times(rows: dict[str, list[Run]], rounds: int, device: str, allow: Sequence[str]) -> dict[str, float]:
     """Milliseconds an image of the first run of each row, on the test images of the first run of all."""
     detectors, images = {}, []
     for name, runs in track(rows.items(), description="loading"):
         run = runs[0]
         checkpoint = read_checkpoint(run.folder / "checkpoints" / run.record["checkpoint"])
-        detectors[name] = load_task(checkpoint).detector.to(device)
+        detectors[name] = load_detector(checkpoint, allow).to(device)
         if not images:
-            test = build_datamodule(checkpoint["run"]["config"], class_names=checkpoint["run"]["class_names"]).test
+            config = {**checkpoint["run"]["config"], **buildable(checkpoint, "data", allow=allow), "augmentation": None}
+            test = build_datamodule(config, class_names=checkpoint["run"]["class_names"]).test
             samples = (test[(0, i)] for i in range(min(TIMED_IMAGES, len(test))))
             images = [sample.image for sample in samples if not isinstance(sample, Unreadable)]
     if not images:

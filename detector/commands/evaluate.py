@@ -9,7 +9,8 @@ import lightning
 import torch
 from omegaconf import DictConfig
 
-from detector.build import build_datamodule, decoder_name, load_task, plain, read_checkpoint
+from detector.build import build_datamodule, decoder_name, plain
+from detector.checkpoint import buildable, load_task, read_checkpoint
 from detector.commands.testing import set_nms, test
 from detector.evaluation.fiftyone_folder import require_empty, write_fiftyone
 from detector.runs.record import run_record
@@ -27,14 +28,15 @@ def evaluate(config: DictConfig) -> float:
         require_empty(Path(config.fiftyone))  # before the work, not after it
     checkpoint = read_checkpoint(config.checkpoint)
     run = checkpoint["run"]["config"]
-    settings = {**run, "data": plain(config.data) if config.get("data") else dict(run["data"])}
+    own = {} if config.get("data") else buildable(checkpoint, "data", allow=config.allow)
+    settings = {**run, "data": dict(own["data"]) if own else plain(config.data), "augmentation": None}
     if config.root:
         settings["data"]["dataset"] = {**settings["data"]["dataset"], "root": config.root}
     for key in ("batch_size", "num_workers"):
         if config[key] is not None:
             settings["data"][key] = config[key]
     settings["data"]["canvas"] = run["data"]["canvas"]
-    task = load_task(checkpoint)
+    task = load_task(checkpoint, allow=config.allow)
     task.metric_backend = config.metric_backend
     task.max_detections = config.max_detections or task.max_detections
     if config.nms_threshold:

@@ -17,13 +17,14 @@ from omegaconf import DictConfig
 from PIL import Image
 from rich.progress import track
 
-from detector.pictures.animation import frames, save_gif, save_mp4
+from detector.checkpoint import load
 from detector.data.dataset import IMAGE_ENDINGS, read_image
-from detector.pictures.drawing import draw, sheet
-from detector.errors import InputError
-from detector.predictor import Predictor, load
 from detector.detections import Detections
+from detector.errors import InputError
+from detector.pictures.animation import frames, save_gif, save_mp4
+from detector.pictures.drawing import draw, sheet
 from detector.pictures.video import ENDINGS, detect_in_video
+from detector.predictor import Predictor
 
 log = logging.getLogger(__name__)
 ANIMATIONS = {"gif": save_gif, "mp4": save_mp4}
@@ -41,7 +42,7 @@ def predict(config: DictConfig) -> None:
     folder = Path(config.output_dir)
     if folder.resolve() in {file.parent.resolve() for file in files}:
         raise InputError(f"output_dir {folder} holds what is to be read, which would be overwritten; give another folder")
-    predictor = load(config.checkpoint, device=config.device)
+    predictor = load(config.checkpoint, device=config.device, allow=config.allow)
     folder.mkdir(parents=True, exist_ok=True)
     videos = [file for file in files if file.suffix.lower() in ENDINGS]
     found, thumbnails = [], []

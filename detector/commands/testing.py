@@ -11,8 +11,9 @@ import lightning
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 
-from detector.build import thresholds_of
+from detector.checkpoint import thresholds_of
 from detector.data.dataset import DetectionDataset
 from detector.decoders.dense import Dense
 from detector.pictures.drawing import side_by_side
@@ -54,9 +55,10 @@ def choose_on_val(task: Task, dataset: DetectionDataset, loader, *, nms: bool) -
         return
     thinned = {t: task.metric_of(dataset) for t in (NMS_THRESHOLDS if nms else ())}
     detector = task.detector.eval()
+    device = next(detector.parameters()).device
     for batch, _ in loader:
         if len(batch):
-            output = detector(batch.images.to(task.device))
+            output = detector(batch.images.to(device))
             ids, sizes = [t.image_id for t in batch.targets], [t.size for t in batch.targets]
             written.update(ids, detections_of(output.stages[-1], sizes))
             for threshold, metric in thinned.items():
@@ -85,7 +87,8 @@ def test(task: Task, dataset: DetectionDataset, loader, trainer: lightning.Train
         return
     decoder, reference = task.scores["decoder"], task.scores["dense_nms"]
     metric, matches = task.metrics["decoder"], task.matches["decoder"]
-    print(table(decoder, f"{len(metric.rows)} images, decoder (no NMS)"))
+    suppression = _suppression(task.detector.decoder)
+    print(table(decoder, f"{len(metric.rows)} images, decoder ({suppression})"))
     print(f"  for reference, the dense head with NMS at {task.reference.nms_threshold}: "
           + ", ".join(f"{name} {reference[name]:.3f}" for name in ("AP", "AP50", "AP75", "AR100")))
     (folder / "metrics.json").write_text(json.dumps(
@@ -100,12 +103,18 @@ def test(task: Task, dataset: DetectionDataset, loader, trainer: lightning.Train
     write_tables(tables, folder / "analysis")
     write_report(
         folder / "report.html", title=title, facts=_facts(task, metric, matches, thresholds), scores=decoder,
-        reference=reference, nms_threshold=task.reference.nms_threshold, tables=tables, folder=folder / "analysis",
-        examples=_examples(dataset, metric, matches, thresholds),
+        reference=reference, suppression=suppression, nms_threshold=task.reference.nms_threshold, tables=tables,
+        folder=folder / "analysis", examples=_examples(dataset, metric, matches, thresholds),
     )
     if task.skipped:
         print(f"{len(task.skipped)} problem(s) with samples, named above and in the log")
     print(f"metrics.json, predictions.json, analysis/ and report.html are in {folder}")
+
+
+def _suppression(decoder: nn.Module) -> str:
+    if not isinstance(decoder, Dense):
+        return "no NMS"
+    return f"NMS at {decoder.nms_threshold}" if decoder.soft_sigma is None else f"soft-NMS of sigma {decoder.soft_sigma}"
 
 
 def _facts(task: Task, metric: CocoMAP, matches: Matches, thresholds: np.ndarray) -> dict[str, object]:

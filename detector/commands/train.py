@@ -17,9 +17,8 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from detector.build import (
-    build_datamodule, build_task, decoder_name, instantiate, load_weights, plain, read_checkpoint, thresholds_of,
-)
+from detector.build import build_datamodule, build_task, decoder_name, instantiate, plain
+from detector.checkpoint import load_weights, read_checkpoint, thresholds_of
 from detector.commands.testing import choose_on_val, test
 from detector.data.dataset import DetectionDataset
 from detector.pictures.drawing import draw

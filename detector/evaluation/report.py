@@ -40,8 +40,8 @@ def worst_and_best(matches: Matches, thresholds: Float[np.ndarray, "C"], count: 
 
 
 def write_report(
-    file: Path, *, title: str, facts: dict[str, object], scores: dict, reference: dict, nms_threshold: float,
-    tables: dict[str, list[dict]], folder: Path, examples: Sequence[tuple[str, Sequence[Image.Image]]],
+    file: Path, *, title: str, facts: dict[str, object], scores: dict, reference: dict, suppression: str,
+    nms_threshold: float, tables: dict[str, list[dict]], folder: Path, examples: Sequence[tuple[str, Sequence[Image.Image]]],
 ) -> None:
     """Write an HTML page that needs no other file.
 
@@ -50,6 +50,7 @@ def write_report(
         title: heading.
         facts: what is to be known of the run, shown as given.
         scores, reference: of the decoder and of the dense head with NMS, as `CocoMAP.compute` returns them.
+        suppression: what suppresses boxes of the former, such as `no NMS`.
         nms_threshold: of the latter.
         tables: of `analyse`.
         folder: holds their pictures, as `write_tables` left them.
@@ -61,7 +62,7 @@ def write_report(
     pictures = {name: folder / f"{name}.png" for name in tables if (folder / f"{name}.png").exists()}
     file.write_text(template.render(
         title=title, facts=facts, numbers=list(zip(NAMES, MEANINGS)), scores=scores, reference=reference,
-        nms_threshold=nms_threshold, tables=tables, pictures=pictures, examples=examples,
+        suppression=suppression, nms_threshold=nms_threshold, tables=tables, pictures=pictures, examples=examples,
     ))
 
 

@@ -31,25 +31,25 @@ class Task(lightning.LightningModule):
 
     Args:
         detector: what is trained.
-        set_loss: of the decoder's passes.
-        dense_loss: of the dense head.
-        optimizer: takes parameter groups; its `lr` is that of everything but the backbone.
-        schedule: takes the optimizer and `total_steps`.
-        backbone_lr_factor: the backbone's rate is this times `lr`.
         metric_backend, max_detections: see `CocoMAP`.
         nms_threshold: of the reference, the dense head with non-maximum suppression.
         seed: of what is random in the model itself (dropout).
         run: plain values that go into the checkpoint, so that it can be rebuilt.
+        set_loss: of the decoder's passes. This and what follows is for training and validation; a test needs none of it.
+        dense_loss: of the dense head.
+        optimizer: takes parameter groups; its `lr` is that of everything but the backbone.
+        schedule: takes the optimizer and `total_steps`.
+        backbone_lr_factor: the backbone's rate is this times `lr`.
     """
 
     def __init__(
-        self, detector: Detector, *, set_loss: SetLoss, dense_loss: DenseLoss, optimizer: partial,
-        schedule: Callable, backbone_lr_factor: float, metric_backend: str, max_detections: int,
-        nms_threshold: float, seed: int, run: dict,
+        self, detector: Detector, *, metric_backend: str, max_detections: int, nms_threshold: float, seed: int, run: dict,
+        set_loss: SetLoss | None = None, dense_loss: DenseLoss | None = None, optimizer: partial | None = None,
+        schedule: Callable | None = None, backbone_lr_factor: float = 1.0,
     ):
         super().__init__()
         check_backend(metric_backend)
-        self.detector = detector.to(memory_format=torch.channels_last)
+        self.detector = detector
         self.set_loss, self.dense_loss = set_loss, dense_loss
         self.make_optimizer, self.make_schedule = optimizer, schedule
         self.backbone_lr_factor = backbone_lr_factor

@@ -33,7 +33,7 @@ def report(tmp_path_factory):
     picture = side_by_side(image, [[5, 5, 30, 30]], [1], metric.class_names, found([[6, 5, 31, 30]], [0.9], [1]))
     write_report(
         folder / "report.html", title="A <run>", facts={"decoder": "LSTM"}, scores=scores, reference=scores,
-        nms_threshold=0.6, tables=tables, folder=folder / "analysis", examples=[("Worst", [picture]), ("Best", [])],
+        suppression="NMS at 0.3", nms_threshold=0.6, tables=tables, folder=folder / "analysis", examples=[("Worst", [picture]), ("Best", [])],
     )
     return folder, tables, scores
 
@@ -53,6 +53,7 @@ def test_every_table_is_there_as_json_and_csv_and_most_as_pictures(report):
 def test_what_stands_in_it(report):
     folder, tables, scores = report
     text = (folder / "report.html").read_text()
+    assert "<th>decoder, NMS at 0.3</th><th>dense head, NMS at 0.6</th>" in text
     assert f"{scores['AP']:.3f}" in text and "A &lt;run&gt;" in text and "&lt;cat&gt;" in text and "dog &amp; co" in text
     assert text.count("<img") == 11 and not re.search(r'(src|href)="(?!data:|#)', text)  # nothing from outside
     for row in tables["errors"]:

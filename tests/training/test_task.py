@@ -12,15 +12,14 @@ import pytest
 import torch
 from scenes import OFFLINE, ROOT, run_config, write_voc
 
-from detector.build import (
-    build_datamodule, build_task, instantiate, load_task, load_weights, read_checkpoint, thresholds_of,
-)
-from detector.training.callbacks import sample_pictures
+from detector.build import build_datamodule, build_task, instantiate
+from detector.checkpoint import load_task, load_weights, read_checkpoint, thresholds_of
 from detector.commands.testing import choose_on_val
 from detector.data.annotations import Record
 from detector.data.dataset import DetectionDataset
 from detector.errors import InputError
-from detector.types import Batch, Locations, Output, Predictions, Scene, Target
+from detector.training.callbacks import sample_pictures
+from detector.types import Batch, Locations, Output, Scene, StagePredictions, Target
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning has advice for runs this short
 
@@ -151,13 +150,16 @@ def test_what_does_best_on_val_is_chosen(tmp_path, monkeypatch):
     task = build_task(run_config(tmp_path, "decoder=dense", *OFFLINE), ["circle"])
     target = Target(torch.tensor([[0.1, 0.1, 0.5, 0.5], [0.1, 0.185, 0.5, 0.585]]), torch.tensor([0, 0]), 1, (100, 100))
     near = torch.tensor([[0.1, 0.1, 0.5, 0.545], [0.1, 0.185, 0.5, 0.63]])  # IoU .9 with the objects
-    dense = Predictions(
+    dense = StagePredictions(
         torch.tensor([[[3.0], [2.9], [2.5], [2.4]]]), torch.cat([target.boxes, near])[[0, 2, 1, 3]].unsqueeze(0)
     )
     nowhere = Locations(torch.zeros(4, 2), torch.zeros(4, 2), [(2, 2)])
 
+    seen = []
+
     class Seen(torch.nn.Module):
         def forward(self, images):
+            seen.append(images.device.type)
             return Output(Scene([], dense, nowhere, dense, (100, 100)), dense, [dense])
 
     task.detector.forward = Seen().forward
@@ -168,8 +170,9 @@ def test_what_does_best_on_val_is_chosen(tmp_path, monkeypatch):
     )
     truth = DetectionDataset.__new__(DetectionDataset)
     truth.records, truth.class_names, truth.category_ids = [record], ["circle"], [1]
+    task.detector.to("meta")  # a device that the task does not know of, as it was not moved itself
     choose_on_val(task, truth, [(batch, [])], nms=True)
-    assert task.run["thresholds"] == [0.5]  # two objects are too few
+    assert seen == ["meta"] and task.run["thresholds"] == [0.5]  # two objects are too few
     monkeypatch.setattr("detector.commands.testing.LEAST_FOUND", 2)
     choose_on_val(task, truth, [(batch, [])], nms=True)
     assert task.reference.nms_threshold in (0.7, 0.8)
