@@ -22,7 +22,7 @@ GRID = "detector.decoders.lstm_grid.LSTMGrid"
 POINTER = "detector.decoders.lstm_pointer.LSTMPointer"
 KEPT = {GRID: {"decoder.writes": "decoder.boxes_per_cell"}, POINTER: {"decoder.candidates": "decoder.candidates"}}
 """Decoders of which an option of `REMOVED` meant something else, and what it is called there."""
-PACKAGES = {"detector.training.schedules.": "detector.training.schedules.", "detector.training.callbacks.": "detector.training.callbacks."}
+PACKAGES = {"detector.schedules.": "detector.training.schedules.", "detector.callbacks.": "detector.training.callbacks."}
 MODULES = {
     ".decoder.passes.": ".decoder.stages.", ".decoder.draft.": ".decoder.intermediate.", ".reading.": ".region_features.",
     ".memory.": ".sequence_model.", ".writing.": ".prediction_head.", ".liking.": ".pointer.",

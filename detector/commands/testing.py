@@ -15,7 +15,6 @@ from torch import nn
 
 from detector.checkpoint import thresholds_of
 from detector.data.dataset import DetectionDataset
-from detector.decoders.dense import Dense
 from detector.pictures.drawing import side_by_side
 from detector.errors import InputError
 from detector.evaluation.analysis import analyse, write_tables
@@ -26,7 +25,7 @@ from detector.evaluation.matches import Matches
 from detector.runs.record import rounded
 from detector.evaluation.report import worst_and_best, write_report
 from detector.evaluation.thresholds import best_thresholds
-from detector.postprocess import detections_of
+from detector.postprocess import detections_of, suppress
 from detector.training.task import Task
 
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips say nothing about the run
@@ -62,21 +61,21 @@ def choose_on_val(task: Task, dataset: DetectionDataset, loader, *, nms: bool) -
             ids, sizes = [t.image_id for t in batch.targets], [t.size for t in batch.targets]
             written.update(ids, detections_of(output.stages[-1], sizes))
             for threshold, metric in thinned.items():
-                metric.update(ids, detections_of(Dense(nms_threshold=threshold).suppress(output.scene.dense), sizes))
+                metric.update(ids, detections_of(suppress(output.scene.dense, threshold=threshold), sizes))
     for metric in (written, *thinned.values()):
         metric.gather()
     if nms:
         set_nms(task, max(NMS_THRESHOLDS, key=lambda threshold: thinned[threshold].compute()["AP"]))
-        log.info("on val, non-maximum suppression does best at IoU %s", task.reference.nms_threshold)
+        log.info("on val, non-maximum suppression does best at IoU %s", task.nms_threshold)
     thresholds, _ = best_thresholds(Matches.of(written), len(dataset.class_names), LEAST_FOUND)
     task.run["thresholds"] = [round(value, 4) for value in thresholds.tolist()]
 
 
 def set_nms(task: Task, threshold: float) -> None:
-    """Set the threshold of the reference row and of a `dense` decoder."""
-    for part in task.modules():
-        if isinstance(part, Dense):
-            part.nms_threshold = threshold
+    """Set the threshold of the reference row and of a decoder that has one."""
+    task.nms_threshold = threshold
+    if hasattr(task.detector.decoder, "nms_threshold"):
+        task.detector.decoder.nms_threshold = threshold
 
 
 def test(task: Task, dataset: DetectionDataset, loader, trainer: lightning.Trainer, folder: Path, *, title: str) -> None:
@@ -89,7 +88,7 @@ def test(task: Task, dataset: DetectionDataset, loader, trainer: lightning.Train
     metric, matches = task.metrics["decoder"], task.matches["decoder"]
     suppression = _suppression(task.detector.decoder)
     print(table(decoder, f"{len(metric.rows)} images, decoder ({suppression})"))
-    print(f"  for reference, the dense head with NMS at {task.reference.nms_threshold}: "
+    print(f"  for reference, the dense head with NMS at {task.nms_threshold}: "
           + ", ".join(f"{name} {reference[name]:.3f}" for name in ("AP", "AP50", "AP75", "AR100")))
     (folder / "metrics.json").write_text(json.dumps(
         rounded({row: {k: v for k, v in scores.items() if k != "precision"} for row, scores in task.scores.items()}),
@@ -103,7 +102,7 @@ def test(task: Task, dataset: DetectionDataset, loader, trainer: lightning.Train
     write_tables(tables, folder / "analysis")
     write_report(
         folder / "report.html", title=title, facts=_facts(task, metric, matches, thresholds), scores=decoder,
-        reference=reference, suppression=suppression, nms_threshold=task.reference.nms_threshold, tables=tables,
+        reference=reference, suppression=suppression, nms_threshold=task.nms_threshold, tables=tables,
         folder=folder / "analysis", examples=_examples(dataset, metric, matches, thresholds),
     )
     if task.skipped:

@@ -57,7 +57,7 @@ def run_record(task: Task, dataset: DetectionDataset, config: dict, split: str, 
         "metrics": rounded({name: task.scores["decoder"][name] for name in REPORTED}),
         "reference": {
             "dense_nms": rounded({name: task.scores["dense_nms"][name] for name in REPORTED}),
-            "nms_threshold": task.reference.nms_threshold,
+            "nms_threshold": task.nms_threshold,
         },
     }
 

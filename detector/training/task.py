@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from detector.data.dataset import DetectionDataset
-from detector.decoders.dense import Dense
 from detector.evaluation.coco_map import NAMES, CocoMAP, check_backend
 from detector.evaluation.matches import Matches
 from detector.losses.dense_loss import DenseLoss
 from detector.losses.set_loss import SetLoss
 from detector.model import Detector
-from detector.postprocess import detections_of
+from detector.postprocess import detections_of, suppress
 from detector.types import Batch, Output, Target
 
 log = logging.getLogger(__name__)
@@ -35,7 +34,7 @@ class Task(lightning.LightningModule):
         nms_threshold: of the reference, the dense head with non-maximum suppression.
         seed: of what is random in the model itself (dropout).
         run: plain values that go into the checkpoint, so that it can be rebuilt.
-        set_loss: of the decoder's passes. This and what follows is for training and validation; a test needs none of it.
+        set_loss: of the decoder's stages. This and what follows is for training and validation; a test needs none of it.
         dense_loss: of the dense head.
         optimizer: takes parameter groups; its `lr` is that of everything but the backbone.
         schedule: takes the optimizer and `total_steps`.
@@ -54,7 +53,7 @@ class Task(lightning.LightningModule):
         self.make_optimizer, self.make_schedule = optimizer, schedule
         self.backbone_lr_factor = backbone_lr_factor
         self.metric_backend, self.max_detections = metric_backend, max_detections
-        self.reference = Dense(nms_threshold=nms_threshold)
+        self.nms_threshold = nms_threshold
         self.seed, self.run = seed, run
         self._seconds_before, self._started = 0.0, None
         self.metrics: dict[str, CocoMAP] = {}
@@ -137,7 +136,7 @@ class Task(lightning.LightningModule):
             return
         output = self.detector(batch.images)
         self._update("decoder", detections_of(output.stages[-1], _sizes(batch)), batch)
-        self._update("dense_nms", detections_of(self.reference.suppress(output.scene.dense), _sizes(batch)), batch)
+        self._update("dense_nms", detections_of(suppress(output.scene.dense, threshold=self.nms_threshold), _sizes(batch)), batch)
 
     def on_test_epoch_end(self) -> None:
         for row in ("decoder", "dense_nms"):

@@ -11,7 +11,7 @@ from detector.losses.focal import Focal
 from detector.losses.set_loss import SetLoss
 from detector.losses.varifocal import Varifocal
 from detector.matchers.hungarian import Hungarian
-from detector.types import Assignment, Locations, Predictions, Target
+from detector.types import Assignment, Locations, Predictions, StagePredictions, Target
 
 
 def test_varifocal_by_hand():
@@ -41,73 +41,73 @@ def set_loss(matcher=None) -> SetLoss:
 def test_set_loss_by_hand():
     """Two objects in two images; slot 1 answers exactly, slot 0 with a box half as wide."""
     boxes = torch.tensor([[[0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]], [[0.0, 0.0, 0.25, 0.5], [0.2, 0.2, 0.3, 0.3]]])
-    predictions = Predictions(torch.zeros(2, 2, 1), boxes)
+    predictions = StagePredictions(torch.zeros(2, 2, 1), boxes)
     label = torch.tensor([0])
     targets = [
         Target(torch.tensor([[0.5, 0.5, 1.0, 1.0]]), label, 0, (9, 9)),
         Target(torch.tensor([[0.0, 0.0, 0.5, 0.5]]), label, 1, (9, 9)),
     ]
     pairs = [Assignment(torch.tensor([1]), torch.tensor([0])), Assignment(torch.tensor([0]), torch.tensor([0]))]
-    terms = set_loss().one_pass(predictions, pairs, targets)
+    terms = set_loss().one_stage(predictions, pairs, targets)
     assert terms["l1"].item() == pytest.approx(5 * 0.25 / 2)
     assert terms["overlap"].item() == pytest.approx(2 * (0 + 0.5) / 2, abs=1e-5)
     log2 = math.log(2)
     assert terms["class"].item() == pytest.approx((1.0 * log2 + 0.5 * log2 + 2 * 0.75 * 0.25 * log2) / 2, rel=1e-5)
 
 
-def test_boxes_of_drafts_are_one_to_many_by_hand():
+def test_boxes_of_a_one_to_many_stage_by_hand():
     """Slots 0 and 1 lie on the first object, slot 1 being matched; slot 2 is matched from afar, slot 3 lies nowhere."""
     boxes = torch.tensor([[[0.0, 0.0, 0.5, 0.4], [0.0, 0.0, 0.5, 0.5], [0.6, 0.6, 0.7, 1.0], [0.0, 0.9, 0.1, 1.0]]])
     boxes.requires_grad_()
-    predictions = Predictions(torch.zeros(1, 4, 1), boxes)
+    predictions = StagePredictions(torch.zeros(1, 4, 1), boxes)
     targets = [Target(torch.tensor([[0.0, 0.0, 0.5, 0.5], [0.6, 0.6, 1.0, 1.0]]), torch.tensor([0, 0]), 0, (9, 9))]
     pairs = [Assignment(torch.tensor([1, 2]), torch.tensor([0, 1]))]
     loss = set_loss()
-    alone = loss.one_pass(predictions, pairs, targets)
+    alone = loss.one_stage(predictions, pairs, targets)
     assert alone["l1"].item() == pytest.approx(5 * 0.3 / 2)
-    loss.near_iou = 0.5
-    assert loss.one_pass(predictions, pairs, targets) == alone  # no draft
-    predictions.draft = True
-    terms = loss.one_pass(predictions, pairs, targets)
+    loss.positive_iou = 0.5
+    assert loss.one_stage(predictions, pairs, targets) == alone  # it is one-to-one
+    predictions.one_to_many = True
+    terms = loss.one_stage(predictions, pairs, targets)
     assert terms["l1"].item() == pytest.approx(5 * (0.1 / 2 + 0.3) / 2)
     assert terms["overlap"].item() == pytest.approx(2 * ((1 - 0.8) / 2 + 1 - 0.25) / 2, rel=1e-4)
     terms["l1"].backward()
     assert boxes.grad[0].abs().sum(1).gt(0).tolist() == [True, False, True, False]
     nothing = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), 0, (9, 9))
     no_pairs = Assignment(torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64))
-    none = loss.one_pass(predictions, [no_pairs], [nothing])
+    none = loss.one_stage(predictions, [no_pairs], [nothing])
     assert none["l1"].item() == none["overlap"].item() == 0
 
 
-def test_scores_of_drafts_are_one_to_many_by_hand():
+def test_scores_of_a_one_to_many_stage_by_hand():
     """Slots 0 and 1 lie on the object with IoU .8 and 1, slot 1 being matched; slot 2 lies nowhere."""
     boxes = torch.tensor([[[0.0, 0.0, 0.5, 0.4], [0.0, 0.0, 0.5, 0.5], [0.0, 0.9, 0.1, 1.0]]])
     target = Target(torch.tensor([[0.0, 0.0, 0.5, 0.5]]), torch.tensor([0]), 0, (9, 9))
     pairs = [Assignment(torch.tensor([1]), torch.tensor([0]))]
     loss, log2 = set_loss(), math.log(2)
     one_to_one = (1 + 2 * 0.75 * 0.25) * log2
-    for near_iou, draft, expected in (
+    for positive_iou, many, expected in (
         (None, False, one_to_one), (None, True, one_to_one), (0.5, False, one_to_one),
         (0.5, True, (0.8 + 1 + 0.75 * 0.25) * log2 / 1.8),  # divided by the sum of the IoUs
     ):
-        loss.near_iou = near_iou
-        terms = loss.one_pass(Predictions(torch.zeros(1, 3, 1), boxes, draft=draft), pairs, [target])
+        loss.positive_iou = positive_iou
+        terms = loss.one_stage(StagePredictions(torch.zeros(1, 3, 1), boxes, one_to_many=many), pairs, [target])
         assert terms["class"].item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_perfect_answer_costs_nothing():
-    truth = torch.tensor([[0.1, 0.1, 0.4, 0.5], [0.5, 0.2, 0.9, 0.9]])
-    target = Target(truth, torch.tensor([1, 0]), 0, (9, 9))
-    boxes = torch.cat([truth.flip(0), torch.tensor([[0.0, 0.0, 0.1, 0.1]])]).unsqueeze(0)
+    ground_truth = torch.tensor([[0.1, 0.1, 0.4, 0.5], [0.5, 0.2, 0.9, 0.9]])
+    target = Target(ground_truth, torch.tensor([1, 0]), 0, (9, 9))
+    boxes = torch.cat([ground_truth.flip(0), torch.tensor([[0.0, 0.0, 0.1, 0.1]])]).unsqueeze(0)
     logits = torch.full((1, 3, 2), -30.0)
     logits[0, 0, 0] = logits[0, 1, 1] = 30.0
-    terms = set_loss()([Predictions(logits, boxes)] * 2, [target])
+    terms = set_loss()([StagePredictions(logits, boxes)] * 2, [target])
     assert all(term.item() == pytest.approx(0, abs=1e-5) for term in terms.values())
 
 
-def test_every_pass_counts():
+def test_every_stage_counts():
     target = Target(torch.tensor([[0.1, 0.1, 0.4, 0.5]]), torch.tensor([0]), 0, (9, 9))
-    one = Predictions(torch.zeros(1, 2, 1), torch.tensor([[[0.1, 0.1, 0.3, 0.5], [0.6, 0.6, 0.9, 0.9]]]))
+    one = StagePredictions(torch.zeros(1, 2, 1), torch.tensor([[[0.1, 0.1, 0.3, 0.5], [0.6, 0.6, 0.9, 0.9]]]))
     once, twice = set_loss()([one], [target]), set_loss()([one, one], [target])
     for name in once:
         assert twice[name].item() == pytest.approx(2 * once[name].item())
@@ -117,10 +117,10 @@ def test_order_of_objects_does_not_matter():
     generator = torch.Generator().manual_seed(0)
     low = torch.rand(6, 2, generator=generator) * 0.5
     boxes = torch.cat([low, low + 0.3], 1)
-    predictions = Predictions(torch.randn(1, 6, 2, generator=generator), boxes.unsqueeze(0))
-    truth, labels = boxes[:3] + 0.02, torch.tensor([0, 1, 0])
-    a = set_loss()([predictions], [Target(truth, labels, 0, (9, 9))])
-    b = set_loss()([predictions], [Target(truth.flip(0), labels.flip(0), 0, (9, 9))])
+    predictions = StagePredictions(torch.randn(1, 6, 2, generator=generator), boxes.unsqueeze(0))
+    ground_truth, labels = boxes[:3] + 0.02, torch.tensor([0, 1, 0])
+    a = set_loss()([predictions], [Target(ground_truth, labels, 0, (9, 9))])
+    b = set_loss()([predictions], [Target(ground_truth.flip(0), labels.flip(0), 0, (9, 9))])
     assert all(a[name].item() == pytest.approx(b[name].item(), rel=1e-5) for name in a)
 
 

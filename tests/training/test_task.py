@@ -175,8 +175,8 @@ def test_what_does_best_on_val_is_chosen(tmp_path, monkeypatch):
     assert seen == ["meta"] and task.run["thresholds"] == [0.5]  # two objects are too few
     monkeypatch.setattr("detector.commands.testing.LEAST_FOUND", 2)
     choose_on_val(task, truth, [(batch, [])], nms=True)
-    assert task.reference.nms_threshold in (0.7, 0.8)
-    assert task.detector.decoder.nms_threshold == task.reference.nms_threshold
+    assert task.nms_threshold in (0.7, 0.8)
+    assert task.detector.decoder.nms_threshold == task.nms_threshold
     assert task.run["thresholds"] == pytest.approx([torch.tensor([2.5, 2.9]).sigmoid().mean().item()], abs=1e-3)
     truth.records[0].ignored[:] = True
     before = task.run.pop("thresholds")
