@@ -11,14 +11,12 @@ from glob import glob
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from detector.errors import InputError
 from detector.evaluation.matches import Matches
+from detector.runs.incidental import INCIDENTAL
 
-INCIDENTAL = ("experiment", "seed", "data.dataset.root", "data.num_workers", "threads", "pictures", "trainer.accelerator",
-              "trainer.devices", "trainer.precision", "output_dir", "checkpoint", "continue", "hydra.")
-"""Options that do not make two runs different things."""
 NEEDED = ("options", "seed", "data", "split", "images", "decoder", "parameters", "multiply_adds", "peak_megabytes",
           "train_seconds", "boxes_per_image", "metrics", "crowding")
 """Of a record."""
@@ -57,13 +55,15 @@ class Run:
         lacking = [key for key in NEEDED if key not in record]
         if lacking:
             raise InputError(f"{file} lacks {', '.join(lacking)}: it is of an older version; test its run again")
+        if record["metrics"]["AP"] is None:
+            raise InputError(f"{file} has no AP: the images it was tested on hold no object; give others")
         return cls(folder, record, Matches.load(folder / "matches_decoder.npz"))
 
     @cached_property
     def options(self) -> dict[str, str]:
-        """What it was asked to be on the command line, but for what is incidental."""
-        pairs = (option.lstrip("+~").partition("=")[::2] for option in self.record["options"])
-        return {key: value for key, value in pairs if not key.startswith(INCIDENTAL)}
+        """What it was asked to be on the command line, without its seed, what is incidental, and spaces."""
+        pairs = (option.replace(" ", "").lstrip("+~").partition("=")[::2] for option in self.record["options"])
+        return {key: value for key, value in pairs if key not in ("seed", *INCIDENTAL)}
 
     @cached_property
     def curve(self) -> list[tuple[int, float]]:
@@ -77,14 +77,14 @@ class Run:
 
 def gather(pattern: str) -> tuple[dict[str, list[Run]], list[str]]:
     """Finished runs under a folder, or under all that a pattern names, by the options in which they differ (by the values
-    alone where it is one option); runs of one row differ in their seed alone.
+    alone where it is one option, and none of the data); runs of one row differ in their seed alone.
 
     Returns:
         The rows, and a sentence about every run that was left out: unfinished, broken, or a second one of equal options
         and seed.
 
     Raises:
-        InputError: there are none, or they were tested on different images.
+        InputError: there are none, or rows without other options of the data were tested on different images.
     """
     roots = [Path(pattern)] if Path(pattern).is_dir() else map(Path, glob(pattern))
     files = {file for root in roots for name in ("record.json", "config.yaml") for file in root.rglob(name)}
@@ -97,28 +97,44 @@ def gather(pattern: str) -> tuple[dict[str, list[Run]], list[str]]:
     if not runs:
         reasons = "; ".join(["", *left_out])
         raise InputError(f"no finished runs under {pattern!r}{reasons}; give a folder of run directories or a pattern")
-    tested = {(run.record["data"].removeprefix("compare_"), run.record["split"], run.record["images"]) for run in runs}
-    if len(tested) > 1:
-        raise InputError(f"runs under {pattern!r} were tested on different data: {', '.join(map(str, sorted(tested)))}")
     asked = [set(run.options.items()) for run in runs]
     common = set.intersection(*asked)
     keys = {key for options in asked for key, _ in options - common}
+    bare = len(keys) == 1 and not of_data(*keys)
     rows: dict[str, list[Run]] = {}
+    groups: dict[str, list[Run]] = {}
     for run, options in zip(runs, asked):
         differing = sorted(options - common)
-        name = " ".join(value if len(keys) == 1 else f"{key}={value}" for key, value in differing)
-        name = name or run.record["decoder"]
+        name = " ".join(value if bare else f"{key}={value}" for key, value in differing) or run.record["decoder"]
+        groups.setdefault(of_data(name), []).append(run)
         of_row = rows.setdefault(name, [])
         same = [other.folder for other in of_row if other.record["seed"] == run.record["seed"]]
         if same:
             left_out.append(f"{run.folder} has the options and the seed of {same[0]}, which is kept")
         else:
             of_row.append(run)
+    for name, group in groups.items():
+        _require_same_images(group, f"runs under {pattern!r}{name and f' with {name}'}")
     return rows, left_out
 
 
-def resampled(runs: Sequence[Run], weights: Int[np.ndarray, "R I"]) -> Float[np.ndarray, "R"]:
-    """The AP of every resample of the test images, the mean over seeds."""
+def _require_same_images(runs: list[Run], which: str) -> None:
+    """Raise `InputError` where runs were tested on different images, as their fingerprints say, or, where a record of
+    before there were any has none, the data's name, the split and the number of images."""
+    prints = [run.record.get("dataset", {}).get("fingerprint") for run in runs]
+    tested = [
+        f"{run.record['data'].removeprefix('compare_')}, {run.record['split']} ({len(run.matches.image_ids)} images)"
+        for run in runs
+    ]
+    if len({*prints} - {None}) > 1 or (None in prints and len({*tested}) > 1):
+        found = sorted({f"{one}, fingerprint {mark}" if mark else one for one, mark in zip(tested, prints)})
+        raise InputError(f"{which} were tested on different data: {'; '.join(found)}; give runs of the same")
+
+
+def resampled(runs: Sequence[Run], resamples: int, seed: int) -> Float[np.ndarray, "R"]:
+    """The AP of every resample of the test images, the mean over seeds; equal seeds draw the same of equally many."""
+    images = len(runs[0].matches.image_ids)
+    weights = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=resamples)
     return np.mean([run.matches.average_precision(weights).mean(1) for run in runs], axis=0)
 
 
@@ -146,9 +162,7 @@ def table(rows: dict[str, list[Run]], *, baseline: str | None, resamples: int, s
     bases = {of_data(name): name for name in rows if baseline in (name, besides_data(name))}
     if baseline is not None and not bases:
         raise InputError(f"no row {baseline!r}; there are {', '.join(rows)}")
-    images = next(iter(rows.values()))[0].record["images"]
-    draws = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=resamples)
-    drawn = {name: resampled(runs, draws) for name, runs in rows.items()} if resamples else {}
+    drawn = {name: resampled(runs, resamples, seed) for name, runs in rows.items()} if resamples else {}
     made = []
     for name, runs in rows.items():
         records = [run.record for run in runs]
@@ -161,7 +175,7 @@ def table(rows: dict[str, list[Run]], *, baseline: str | None, resamples: int, s
             **{key: mean(one["crowding"]["decoder"][key] for one in records)
                for key in ("recall_apart", "recall_overlapping")},
             "boxes": mean(one["boxes_per_image"] for one in records), "parameters": records[0]["parameters"] / 1e6,
-            "multiply_adds": mean(_scaled(one["multiply_adds"], 1e9) for one in records),
+            "multiply_adds": mean(one["multiply_adds"] and one["multiply_adds"] / 1e9 for one in records),
             "minutes": mean(one["train_seconds"] / 60 for one in records),
             "megabytes": mean(one["peak_megabytes"] for one in records),
         }
@@ -210,10 +224,6 @@ def mean(values: Iterable[float | None]) -> float | None:
     """Of those that are known; None where none is."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
-
-
-def _scaled(value: float | None, by: float) -> float | None:
-    return None if value is None else value / by
 
 
 def shown(key: str, value) -> str:

@@ -39,7 +39,7 @@ def epochs(rows: dict[str, list[Run]], file: Path) -> bool:
 
 
 def cost(rows: list[dict], file: Path) -> bool:
-    """AP against the time of an image where it was measured, else against multiply-adds; not where all cost the same."""
+    """AP against the time of an image where it was measured, else against MACs; not where all cost the same."""
     key = "milliseconds" if all(row.get("milliseconds") for row in rows) else "multiply_adds"
     rows = [row for row in rows if row.get(key)]
     if len({shown(key, row[key]) for row in rows}) < 2:

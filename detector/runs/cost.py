@@ -1,4 +1,4 @@
-"""What a detector costs: multiply-adds, time, memory."""
+"""What a detector costs: MACs, time, memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 @torch.no_grad()
-def multiply_adds(detector: nn.Module, images: UInt8[Tensor, "B 3 H W"]) -> int:
+def macs(detector: nn.Module, images: UInt8[Tensor, "B 3 H W"]) -> int:
     """Multiplications with an addition, an image, of convolutions and matrix products (an LSTM's among them).
 
     Args:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import platform
 import subprocess
-from importlib.metadata import version
+from collections.abc import Collection
+from importlib.metadata import distributions, version
 from pathlib import Path
 
 import lightning
 import torch
 
+import detector
 from detector.build import decoder_name
 from detector.data.dataset import DetectionDataset
 from detector.evaluation.coco_map import NAMES
@@ -27,19 +31,24 @@ def run_record(task: Task, dataset: DetectionDataset, config: dict, split: str, 
     Args:
         task: after its test.
         dataset: the split it was tested on.
-        config: of the training run.
+        config: of the training run, its data being that of the test.
         split: its name.
         trained: what the training run wrote to its `train.json`.
     """
+    metric, matches, data = task.metrics["decoder"], task.matches["decoder"], config["data"]["dataset"]
+    images, root = len(metric.rows), data.get("root") and Path(data["root"]).absolute().name
     return {
         "command": trained["command"],
         "options": trained["options"],
         "commit": trained["commit"],
         "seed": config["seed"],
         "machine": trained["machine"],
-        "data": config["name"],
+        "data": (root or type(dataset).__name__).lower(),
+        "dataset": {"class": type(dataset).__name__, "root": root, "splits": data.get("splits"),
+                    "fingerprint": fingerprint(dataset, metric.rows)},
         "split": split,
-        "images": len(dataset),
+        "images": images,
+        "untested": len(dataset) - images,  # they could not be read
         "train_images": trained["train_images"],
         "checkpoint": trained["checkpoint"],
         "decoder": decoder_name(config),
@@ -48,8 +57,8 @@ def run_record(task: Task, dataset: DetectionDataset, config: dict, split: str, 
         "parameters": sum(p.numel() for p in task.detector.parameters()),
         "multiply_adds": trained["multiply_adds"],
         "peak_megabytes": trained["peak_megabytes"],
-        "boxes_per_image": round(sum(map(len, task.metrics["decoder"].rows.values())) / max(1, len(dataset)), 3),
-        "objects_per_image": round(task.metrics["decoder"].objects / max(1, len(dataset)), 3),
+        "boxes_per_image": round(sum(map(len, metric.rows.values())) / max(1, images), 3),
+        "objects_per_image": round(len(matches.object_labels) / max(1, images), 3),
         "crowding": rounded({
             row: {name: task.matches[row].recall(overlap=bounds)[0] for name, bounds in OVERLAPS.items()}
             for row in ("decoder", "dense_nms")
@@ -81,13 +90,34 @@ def machine(trainer: lightning.Trainer) -> dict:
 
 
 def commit() -> str:
-    """The commit of the working tree; `+` where it has changes on top."""
+    """The commit of the repository that this package is in; `+` where the working tree differs from it.
+
+    New files count, wherever in the repository, as any may change what runs; those that git ignores do not. A package
+    that no repository holds has no commit: that is said, with its version.
+    """
+    def git(*words: str) -> str:
+        folder = Path(detector.__file__).parent
+        return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+
     try:
-        name = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
-        changed = subprocess.run(["git", "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
-        return name.stdout.strip() + ("+" if changed.stdout.strip() else "")
+        git("ls-files", "--error-unmatch", "__init__.py")  # or the repository is of something else
+        changed = git("status", "--porcelain", "--untracked-files=normal")
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        found = next((one.version for one in distributions(name="detector")), "(not installed)")
+        return f"no git repository: detector {found}"
+
+
+def fingerprint(dataset: DetectionDataset, image_ids: Collection[int]) -> str:
+    """Of some images and their ground truth, wherever they lie: what has equal ones can be compared image by image."""
+    digest = hashlib.sha256()
+    for one in dataset.records:
+        if one.image_id in image_ids:
+            names = [dataset.class_names[label] for label in one.labels]
+            arrays = [array.tolist() for array in (one.boxes, one.ignored, one.crowd, one.areas)]
+            facts = [one.image_id, one.path.name, *one.size, names, *arrays]
+            digest.update(json.dumps(facts, default=float).encode())  # a format's own numbers may be NumPy's
+    return digest.hexdigest()[:16]
 
 
 def rounded(value):

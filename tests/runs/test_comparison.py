@@ -11,20 +11,20 @@ from detector.runs import comparison_plots
 from detector.runs.comparison import gather, markdown, table, write_csv
 from detector.evaluation.matches import Matches
 
-IMAGES = 6
 
+def write_run(folder, options: list[str], hits: list[bool], *, seed: int = 0, curve=(), **facts) -> None:
+    """A run that found the one object of each image where `hits` says so, and nothing else: its AP is easily known.
 
-def write_run(folder, options: list[str], hits: list[bool], *, seed: int = 0, curve=(), images: int = IMAGES) -> None:
-    """A run that found the one object of each image where `hits` says so, and nothing else: its AP is easily known."""
+    `facts` go into its record."""
     folder.mkdir(parents=True)
-    hit = np.array(hits)
-    number, box = np.arange(IMAGES), np.tile([0.0, 0.0, 10.0, 10.0], (IMAGES, 1))
+    hit, images = np.array(hits), len(hits)
+    number, box = np.arange(images), np.tile([0.0, 0.0, 10.0, 10.0], (images, 1))
     matches = Matches(
         scores=np.ones(hit.sum()), labels=np.zeros(hit.sum(), np.int64), images=number[hit], boxes=box[hit],
         steps=np.zeros(hit.sum(), np.int64), met=np.repeat(number[hit][:, None], 10, 1),
         ignored=np.zeros((hit.sum(), 10), bool),
-        object_images=number, object_labels=np.zeros(IMAGES, np.int64), object_boxes=box,
-        object_areas=np.full(IMAGES, 100.0), overlap=np.zeros(IMAGES), image_ids=number,
+        object_images=number, object_labels=np.zeros(images, np.int64), object_boxes=box,
+        object_areas=np.full(images, 100.0), overlap=np.zeros(images), image_ids=number,
     )
     matches.save(folder / "matches_decoder.npz")
     ap = float(matches.average_precision().mean())
@@ -33,7 +33,7 @@ def write_run(folder, options: list[str], hits: list[bool], *, seed: int = 0, cu
         "images": images, "decoder": "lstm", "parameters": 2_000_000, "multiply_adds": 3_000_000_000,
         "peak_megabytes": 900, "train_seconds": 90.0, "boxes_per_image": 4.0,
         "metrics": {"AP": ap, "AP50": ap, "AP75": ap},
-        "crowding": {"decoder": {"recall_apart": 0.5, "recall_overlapping": None}},
+        "crowding": {"decoder": {"recall_apart": 0.5, "recall_overlapping": None}}, **facts,
     }))
     (folder / "csv").mkdir()
     with (folder / "csv/metrics.csv").open("w") as lines:
@@ -133,7 +133,7 @@ def test_what_is_written(tmp_path):
         assert float(next(csv.DictReader(file))["AP"]) == best_ap(made)
     assert rows["mlp"][1].curve == [(2, 0.4), (4, 0.6), (6, 0.9)]
     assert comparison_plots.epochs(rows, tmp_path / "epochs.png") and (tmp_path / "epochs.png").stat().st_size > 5000
-    assert not comparison_plots.cost(made, tmp_path / "cost.png")  # both cost as many multiply-adds
+    assert not comparison_plots.cost(made, tmp_path / "cost.png")  # both cost as many MACs
     timed = [{**row, "milliseconds": time} for row, time in zip(made, (20.0, 10.0))]
     assert comparison_plots.cost(timed, tmp_path / "cost.png") and (tmp_path / "cost.png").exists()
     assert not comparison_plots.crowding(rows, tmp_path / "crowding.png") and not (tmp_path / "crowding.png").exists()
@@ -181,9 +181,98 @@ def test_what_cannot_be_compared(tmp_path):
     write_run(tmp_path / "a", ["decoder=mlp"], [True] * 6)
     with pytest.raises(InputError, match="no row 'gru'; there are lstm"):
         table(gather(str(tmp_path))[0], baseline="gru", resamples=0, seed=0)
-    write_run(tmp_path / "c", ["decoder=mlp"], [True] * 6, images=9)
+    write_run(tmp_path / "c", ["decoder=mlp"], [True] * 5)
+    with pytest.raises(InputError, match=r"different data: bccd, test \(5 images\); bccd, test \(6 images\)"):
+        gather(str(tmp_path))
+
+
+def of(fingerprint: str) -> dict:
+    return {"class": "VOC", "root": "bccd", "splits": {"test": "test"}, "fingerprint": fingerprint}
+
+
+def test_runs_of_one_row_or_baseline_were_tested_on_the_same_images(tmp_path):
+    write_run(tmp_path / "a", ["decoder=mlp"], [True] * 6, data="bccd", dataset=of("f1"))
+    write_run(tmp_path / "b", ["decoder=lstm"], [True] * 6, data="moved", dataset=of("f1"))
+    assert len(gather(str(tmp_path))[0]) == 2  # whatever the folder is called
+    write_run(tmp_path / "c", ["decoder=gru"], [True] * 6, data="bccd", dataset=of("f2"))
+    with pytest.raises(InputError, match="different data: bccd, test .6 images., fingerprint f1; .*fingerprint f2"):
+        gather(str(tmp_path))
+
+
+def test_a_second_run_of_equal_options_but_other_data_is_not_just_left_out(tmp_path):
+    """`experiment=` is no option that makes two runs different things, but it may choose other data."""
+    for number, experiment in enumerate(("bccd", "voc")):
+        write_run(tmp_path / experiment, [f"experiment={experiment}"], [True] * 6, dataset=of(f"f{number}"))
     with pytest.raises(InputError, match="different data"):
         gather(str(tmp_path))
+
+
+def test_records_of_before_there_were_fingerprints_are_told_apart_by_what_they_have(tmp_path):
+    write_run(tmp_path / "a", ["decoder=mlp"], [True] * 6, data="compare_bccd")
+    write_run(tmp_path / "b", ["decoder=lstm"], [True] * 6, data="bccd", dataset=of("f1"))
+    assert len(gather(str(tmp_path))[0]) == 2
+    write_run(tmp_path / "c", ["decoder=gru"], [True] * 6, data="shapes")
+    with pytest.raises(InputError, match="different data: bccd, test .6 images.; .*fingerprint f1; shapes, test"):
+        gather(str(tmp_path))
+
+
+def test_other_data_for_other_rows_are_compared_on_each_by_itself(tmp_path):
+    for crowding, hits in ((0, [True] * 3 + [False] * 3), (1, [True] * 4 + [False])):
+        for decoder in ("mlp", "lstm"):
+            found = hits if decoder == "mlp" else [True] * len(hits)
+            options = [f"decoder={decoder}", f"data.dataset.crowding={crowding}"]
+            write_run(tmp_path / f"{decoder}{crowding}", options, found, dataset=of(f"f{crowding}"))
+    made = table(gather(str(tmp_path))[0], baseline="decoder=mlp", resamples=50, seed=0)
+    assert [row.get("difference") for row in made] == [
+        pytest.approx(1 - ap(3 / 6)), None, pytest.approx(1 - ap(4 / 5)), None
+    ]
+    write_run(tmp_path / "more", ["decoder=gru", "data.dataset.crowding=1"], [True] * 5, dataset=of("f2"))
+    with pytest.raises(InputError, match="data.dataset.crowding=1 .*different data"):
+        gather(str(tmp_path))
+
+
+def test_rows_that_differ_in_their_data_alone_are_not_compared_with_each_other(tmp_path):
+    for crowding in (0, 1):
+        options = [f"data.dataset.crowding={crowding}"]
+        write_run(tmp_path / f"{crowding}", options, [True] * 6, dataset=of(f"f{crowding}"))
+    rows, _ = gather(str(tmp_path))
+    assert set(rows) == {"data.dataset.crowding=0", "data.dataset.crowding=1"}
+    made = table(rows, baseline="data.dataset.crowding=0", resamples=0, seed=0)
+    assert not any("difference" in row for row in made)
+
+
+def test_data_options_with_spaces_in_them_stay_in_one_piece(tmp_path):
+    for test in ("4, val: 2", "5, val: 2"):
+        for decoder in ("mlp", "lstm"):
+            options = [f"decoder={decoder}", f"data.dataset.splits={{test: {test}}}"]
+            write_run(tmp_path / f"{decoder}{test}", options, [True] * int(test[0]), dataset=of(test))
+    rows, _ = gather(str(tmp_path))
+    assert {comparison_plots.besides_data(name) for name in rows} == {"decoder=mlp", "decoder=lstm"}
+
+
+def test_an_image_that_could_not_be_read_ends_no_comparison(tmp_path):
+    """Records of before counted it."""
+    for decoder in ("mlp", "lstm"):
+        write_run(tmp_path / decoder, [f"decoder={decoder}"], [True, True, False, True, False], images=6)
+    best, base = table(gather(str(tmp_path))[0], baseline="mlp", resamples=20, seed=0)
+    assert best["difference"] == 0 and base["AP_low"] <= base["AP"] <= base["AP_high"]
+
+
+def test_what_does_not_make_two_runs_different_is_no_part_of_a_row_s_name(tmp_path):
+    for number, options in enumerate((
+        ["decoder=mlp"], ["decoder=mlp", "data.num_workers=2", "trainer.accelerator=gpu", "data.dataset.root=x"],
+    )):
+        write_run(tmp_path / f"{number}", options, [True] * 6, seed=number)
+    assert len(gather(str(tmp_path))[0]) == 1
+    write_run(tmp_path / "2", ["decoder=mlp", "trainer.precision=bf16-mixed"], [True] * 6)
+    assert set(gather(str(tmp_path))[0]) == {"lstm", "bf16-mixed"}
+
+
+def test_runs_without_ap_are_left_out(tmp_path):
+    write_run(tmp_path / "a", ["decoder=mlp"], [True] * 6)
+    write_run(tmp_path / "b", ["decoder=lstm"], [True] * 6, metrics={"AP": None})
+    rows, (reason,) = gather(str(tmp_path))
+    assert len(rows) == 1 and reason.startswith(f"{tmp_path}/b") and "no object" in reason
 
 
 def test_missing_broken_and_duplicated_runs_are_named_and_left_out(tmp_path):

@@ -7,7 +7,7 @@ from torch import nn
 
 from detector.build import build_detector
 from detector.decoders.recurrence import Recurrence
-from detector.runs.cost import PeakMemory, milliseconds, multiply_adds
+from detector.runs.cost import PeakMemory, macs, milliseconds
 
 
 class Reader(nn.Module):
@@ -31,10 +31,10 @@ class Sleeper(nn.Module):
         time.sleep(self.seconds)
 
 
-def test_multiply_adds_by_hand():
+def test_macs_by_hand():
     images = torch.zeros(2, 3, 5, 4, dtype=torch.uint8)
     convolution, lstm = 20 * 9 * 3 * 8, 20 * 8 * 8 * 8  # 4 gates from the input and 4 from the state, 8 × 8 each
-    assert multiply_adds(Reader().eval(), images) == convolution + lstm
+    assert macs(Reader().eval(), images) == convolution + lstm
 
 
 def test_decoders_of_equal_parameters_cost_about_the_same(tmp_path):
@@ -42,9 +42,9 @@ def test_decoders_of_equal_parameters_cost_about_the_same(tmp_path):
     costs = {}
     for decoder, options in (("lstm", ["decoder.feedback=false"]), ("mlp", []), ("dense", [])):
         config = run_config(tmp_path, f"decoder={decoder}", *options, *OFFLINE)
-        costs[decoder] = multiply_adds(build_detector(config, 3).eval(), images)
+        costs[decoder] = macs(build_detector(config, 3).eval(), images)
     assert costs["dense"] < costs["mlp"] and abs(costs["lstm"] / costs["mlp"] - 1) < 0.01
-    told = multiply_adds(build_detector(run_config(tmp_path, "decoder=lstm", *OFFLINE), 3).eval(), images)
+    told = macs(build_detector(run_config(tmp_path, "decoder=lstm", *OFFLINE), 3).eval(), images)
     assert abs(told / costs["lstm"] - 1) < 0.01
 
 
@@ -54,7 +54,7 @@ def test_every_decoder_s_cost_is_counted(decoder, tmp_path):
     overrides = {"lstm_attention": ["decoder.stop_above=2.0"], "lstm_pointer": ["decoder.end_above=2.0"]}.get(decoder, [])
     detector = build_detector(run_config(tmp_path, f"decoder={decoder}", *overrides, *OFFLINE), 3).eval()
     backbone, images = detector.backbone, torch.zeros(1, 3, 96, 128, dtype=torch.uint8)
-    assert multiply_adds(detector, images) > multiply_adds(backbone, images) > 0
+    assert macs(detector, images) > macs(backbone, images) > 0
 
 
 def test_times_are_told_apart():
