@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -227,3 +228,50 @@ def test_loggers_without_a_network(options, left, tmp_path):
 ])
 def test_sizes_that_no_network_can_have(option, sentence, tmp_path, capsys):
     assert sentence in refused(capsys, "train", *TINY, *SHAPES, option, f"hydra.run.dir={tmp_path}")
+
+
+def never(*arguments, **options):
+    raise AssertionError("the work has begun")
+
+
+@pytest.mark.parametrize("kept, options, sentence", [
+    (None, ["record={tmp}/new.json"], "{tmp}/run/train.json, which record= needs, cannot be used ([Errno 2] No such"),
+    ("{", ["record={tmp}/new.json"], "run/train.json, which record= needs, cannot be used (Expecting property name"),
+    ('{"epochs": 1}', ["record={tmp}/new.json"], "cannot be used (it lacks checkpoint, command, commit, machine"),
+    ("all", ["record={tmp}/run"], "record={tmp}/run is a folder; give a file"),
+    ("all", ["record={tmp}/file/new.json"], "record: nothing can be written to {tmp}/file ("),
+    ("all", ["output_dir={tmp}/file/new"], "output_dir: nothing can be written to {tmp}/file/new ("),
+    ("all", ["fiftyone={tmp}/file/new"], "fiftyone: nothing can be written to {tmp}/file/new ("),
+    ("all", ["fiftyone={tmp}/file"], "{tmp}/file exists and is not an empty folder"),
+    ("all", ["fiftyone={tmp}/new", "output_dir={tmp}/new"], "fiftyone and output_dir are both {tmp}/new"),
+    ("all", ["fiftyone={tmp}/new", "output_dir={tmp}/new/below"], "{tmp}/new exists and is not an empty folder"),
+    ("all", ["fiftyone={tmp}/new", "record={tmp}/new/a/b.json"], "{tmp}/new exists and is not an empty folder"),
+])
+def test_eval_refuses_before_the_test(kept, options, sentence, trained, tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").touch()
+    (tmp_path / "run/checkpoints").mkdir(parents=True)
+    (tmp_path / "run/checkpoints/best.ckpt").symlink_to(trained / "checkpoints/best.ckpt")
+    if kept:
+        (tmp_path / "run/train.json").write_text((trained / "train.json").read_text() if kept == "all" else kept)
+    monkeypatch.setattr("detector.commands.evaluate.test", never)
+    said = refused(
+        capsys, "eval", f"checkpoint={tmp_path}/run/checkpoints/best.ckpt", f"hydra.run.dir={tmp_path}/hydra",
+        "accelerator=cpu", "num_workers=0", *(option.format(tmp=tmp_path) for option in options),
+    )
+    assert sentence.format(tmp=tmp_path) in said
+
+
+@pytest.mark.parametrize("options, sentence", [
+    (["output_dir=/proc"], "output_dir: nothing can be written to /proc ("),
+    (["output_dir={tmp}/new"], "no checkpoint {tmp}/runs/one/checkpoints/best.ckpt"),
+])
+def test_compare_refuses_before_the_work(options, sentence, trained, tmp_path, capsys, monkeypatch):
+    if not os.path.isdir("/proc"):
+        pytest.skip("no folder that nobody can write to")
+    run = tmp_path / "runs/one"
+    run.mkdir(parents=True)
+    for name in ("record.json", "matches_decoder.npz"):
+        shutil.copyfile(trained / name, run / name)
+    monkeypatch.setattr("detector.commands.compare.table", never)
+    said = refused(capsys, "compare", f"runs={tmp_path}/runs", *(option.format(tmp=tmp_path) for option in options))
+    assert sentence.format(tmp=tmp_path) in said

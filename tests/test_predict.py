@@ -104,6 +104,20 @@ def test_predict_does_not_overwrite_what_it_reads(trained, tmp_path, capsys):
     assert "holds what is to be read, which would be overwritten" in said and not (tmp_path / "film.mp4").exists()
 
 
+@pytest.mark.parametrize("option, sentence", [
+    ("output_dir={tmp}/film.avi", "output_dir: nothing can be written to {tmp}/film.avi ("),
+    ("batch_size=0", "batch_size is 0; it must be at least 1"),
+])
+def test_predict_refuses_before_the_work(option, sentence, tmp_path, capsys):
+    """The checkpoint, which takes longest to read, is not asked for."""
+    write_video(tmp_path / "film.avi", count=2)
+    said = refused(
+        capsys, "predict", "checkpoint=nothing.ckpt", f"source={tmp_path}/film.avi", f"hydra.run.dir={tmp_path}/hydra",
+        option.format(tmp=tmp_path),
+    )
+    assert sentence.format(tmp=tmp_path) in said
+
+
 @pytest.mark.parametrize("files, animation, names", [
     (["1.jpg"], None, ["1"]),
     (["a/1.jpg", "a/2.jpg", "b/1.jpg"], None, ["a_1.jpg", "2", "b_1.jpg"]),

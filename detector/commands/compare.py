@@ -14,6 +14,7 @@ from rich.progress import track
 
 from detector.build import build_datamodule
 from detector.checkpoint import buildable, load_detector, read_checkpoint
+from detector.commands.say_plainly import require_writable
 from detector.data.dataset import Unreadable
 from detector.errors import InputError
 from detector.runs import comparison_plots
@@ -31,13 +32,14 @@ def compare(config: DictConfig) -> None:
     rows, left_out = gather(config.runs)
     for reason in left_out:
         log.warning("%s; left out", reason)
+    folder = Path(config.output_dir)
+    require_writable(folder, "output_dir")
+    timed = _to_time(rows, config.device, config.allow) if config.rounds else None  # what it refuses, before the work
     made = table(rows, baseline=config.baseline, resamples=config.resamples, seed=config.seed)
-    if config.rounds:
-        times = _times(rows, config.rounds, config.device, config.allow)
+    if timed:
+        times = milliseconds(*timed, rounds=config.rounds)
         for row in made:
             row["milliseconds"] = times[row["name"]]
-    folder = Path(config.output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / "comparison.md").write_text(markdown(made) + "\n")
     write_csv(made, folder / "comparison.csv")
     plots = {"epochs.png": (comparison_plots.epochs, rows), "cost.png": (comparison_plots.cost, made),
@@ -64,8 +66,8 @@ def _keep_records(rows: dict[str, list[Run]], folder: Path) -> None:
             (folder / f"{file}.json").write_text(json.dumps(run.record, indent=1) + "\n")
 
 
-def _times(rows: dict[str, list[Run]], rounds: int, device: str, allow: Sequence[str]) -> dict[str, float]:
-    """Milliseconds an image of the first run of each row, on the test images of the first run of all."""
+def _to_time(rows: dict[str, list[Run]], device: str, allow: Sequence[str]) -> tuple[dict, torch.Tensor]:
+    """The detector of the first run of each row, and test images of the first run of all."""
     detectors, images = {}, []
     for name, runs in track(rows.items(), description="loading"):
         run = runs[0]
@@ -78,4 +80,4 @@ def _times(rows: dict[str, list[Run]], rounds: int, device: str, allow: Sequence
             images = [sample.image for sample in samples if not isinstance(sample, Unreadable)]
     if not images:
         raise InputError("no test image could be read to time the runs on; rounds=0 leaves the timing out")
-    return milliseconds(detectors, torch.stack(images).to(device), rounds=rounds)
+    return detectors, torch.stack(images).to(device)

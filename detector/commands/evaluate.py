@@ -11,7 +11,9 @@ from omegaconf import DictConfig
 
 from detector.build import build_datamodule, decoder_name, plain
 from detector.checkpoint import buildable, load_task, read_checkpoint
+from detector.commands.say_plainly import require_writable
 from detector.commands.testing import set_nms, test
+from detector.errors import InputError
 from detector.evaluation.fiftyone_folder import require_empty, write_fiftyone
 from detector.runs.record import run_record
 
@@ -24,9 +26,19 @@ def evaluate(config: DictConfig) -> float:
     """
     if config.threads:
         torch.set_num_threads(config.threads)
-    if config.fiftyone:
-        require_empty(Path(config.fiftyone))  # before the work, not after it
     checkpoint = read_checkpoint(config.checkpoint)
+    folder = Path(config.output_dir)
+    require_writable(folder, "output_dir")  # here and below: before the work, not after it
+    if config.record:
+        trained = _trained(Path(config.checkpoint).parent.parent / "train.json")
+        if Path(config.record).is_dir():
+            raise InputError(f"record={config.record} is a folder; give a file")
+        require_writable(Path(config.record).parent, "record")
+    if config.fiftyone:
+        require_empty(Path(config.fiftyone))
+        require_writable(Path(config.fiftyone), "fiftyone")
+        if folder.samefile(config.fiftyone):
+            raise InputError(f"fiftyone and output_dir are both {folder}; give fiftyone=FOLDER another name")
     run = checkpoint["run"]["config"]
     own = {} if config.get("data") else buildable(checkpoint, "data", allow=config.allow)
     settings = {**run, "data": dict(own["data"]) if own else plain(config.data), "augmentation": None}
@@ -43,8 +55,6 @@ def evaluate(config: DictConfig) -> float:
         set_nms(task, config.nms_threshold)
     data = build_datamodule(settings, class_names=checkpoint["run"]["class_names"])
     dataset = data.split(config.split)
-    folder = Path(config.output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
     trainer = lightning.Trainer(
         accelerator=config.accelerator, devices=1, precision=config.precision, logger=False, enable_checkpointing=False,
         enable_model_summary=False, default_root_dir=folder, callbacks=[lightning.pytorch.callbacks.RichProgressBar()],
@@ -57,9 +67,21 @@ def evaluate(config: DictConfig) -> float:
         count = write_fiftyone(Path(config.fiftyone), split=config.split, dataset=dataset, metric=task.metrics["decoder"])
         print(f"{count} images with truth and predictions for FiftyOne are in {config.fiftyone}")
     if config.record:
-        trained = json.loads((Path(config.checkpoint).parent.parent / "train.json").read_text())
         record = run_record(task, dataset, settings, config.split, trained)
-        Path(config.record).parent.mkdir(parents=True, exist_ok=True)
         Path(config.record).write_text(json.dumps(record, indent=2) + "\n")
         print(f"record: {config.record}")
     return task.scores["decoder"]["AP"]
+
+
+def _trained(file: Path) -> dict:
+    """What a training run wrote down about itself."""
+    try:
+        trained = json.loads(file.read_text())
+        needed = {"command", "options", "commit", "machine", "train_images", "checkpoint", "epochs", "train_seconds",
+                  "multiply_adds", "peak_megabytes"}
+        if lacking := needed - {*trained}:
+            raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}, which record= needs, cannot be used ({error}); give a checkpoint in its run's "
+                         "directory, or leave record= out") from error
+    return trained

@@ -7,8 +7,6 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from glob import glob
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from PIL import Image
 from rich.progress import track
 
 from detector.checkpoint import load
+from detector.commands.say_plainly import require_writable
 from detector.data.dataset import IMAGE_ENDINGS, read_image
 from detector.detections import Detections
 from detector.errors import InputError
@@ -39,23 +38,27 @@ def predict(config: DictConfig) -> None:
         raise InputError(f"animation is {config.animation!r}; there are {', '.join(ANIMATIONS)}, or null for none")
     files = _sources(config.source)
     names = drawn_names(files, config.animation)
+    if config.batch_size < 1:
+        raise InputError(f"batch_size is {config.batch_size}; it must be at least 1")
     folder = Path(config.output_dir)
     if folder.resolve() in {file.parent.resolve() for file in files}:
         raise InputError(f"output_dir {folder} holds what is to be read, which would be overwritten; give another folder")
+    require_writable(folder, "output_dir")
     predictor = load(config.checkpoint, device=config.device, allow=config.allow)
-    folder.mkdir(parents=True, exist_ok=True)
     videos = [file for file in files if file.suffix.lower() in ENDINGS]
     found, thumbnails = [], []
     try:
         for file in track([file for file in files if file not in videos], description="predicting"):
-            with _skipping_unreadable():
+            try:
                 drawn = folder / f"{names[file]}.png"
                 picture, detections = _draw(file, drawn, predictor, config)
                 found.append({"file": str(file), "drawn": drawn.name, "detections": _rows(detections)})
                 picture.thumbnail((THUMBNAIL, THUMBNAIL))
                 thumbnails.append(picture)
+            except InputError as error:
+                log.warning("%s; skipped", error)
         for file in videos:
-            with _skipping_unreadable():
+            try:
                 of_frames, started = [], time.perf_counter()
                 drawn = folder / f"{names[file]}.mp4"
                 for detections in detect_in_video(
@@ -66,6 +69,8 @@ def predict(config: DictConfig) -> None:
                     of_frames.append(_rows(detections))
                 found[-1]["fps"] = round(len(of_frames) / (time.perf_counter() - started), 2)
                 print(f"{file.name}: {len(of_frames)} frames, {found[-1]['fps']} a second, read, drawn and written")
+            except InputError as error:
+                log.warning("%s; skipped", error)
     except KeyboardInterrupt:
         raise InputError(f"interrupted; what was found until then is in {folder}") from None
     finally:
@@ -79,33 +84,22 @@ def predict(config: DictConfig) -> None:
 
 
 def drawn_names(files: list[Path], animation: str | None) -> dict[Path, str]:
-    """The name, but for the ending, under which each file is drawn: its stem, or, where another would be drawn under it,
-    its path from the folder on that all have in common (`a/1.jpg` is drawn as `a_1.jpg.png`)."""
-
-    def written(file: Path, name: str) -> set[str]:
-        endings = ["mp4"] if file.suffix.lower() in ENDINGS else ["png", animation]
-        return {f"{name}.{ending}".casefold() for ending in endings}  # one file where case does not count
-
-    claims = Counter(one for file in files for one in written(file, file.stem))
-    taken = {one for one, count in claims.items() if count == 1}
+    """The name, without ending, under which each file is drawn: its stem, or, where another would have the same, its
+    path from the folder on that all have in common (`a/1.jpg` is drawn as `a_1.jpg.png`)."""
+    of_video = {file: file.suffix.lower() in ENDINGS and animation != "mp4" for file in files}
+    claims = Counter((file.stem.casefold(), of_video[file]) for file in files)  # one file where case does not count
+    taken = {stem for (stem, _), count in claims.items() if count == 1}
     root = os.path.commonpath([file.parent.absolute() for file in files])
-    names = {file: file.stem for file in files}
+    names = {}
     for file in files:
-        if any(claims[one] > 1 for one in written(file, file.stem)):
-            names[file] = "_".join(file.absolute().relative_to(root).parts)
-            while written(file, names[file]) & taken:
-                names[file] += "_"
-            taken |= written(file, names[file])
+        name = file.stem
+        if claims[name.casefold(), of_video[file]] > 1:
+            name = "_".join(file.absolute().relative_to(root).parts)
+            while name.casefold() in taken:
+                name += "_"
+            taken.add(name.casefold())
+        names[file] = name
     return names
-
-
-@contextmanager
-def _skipping_unreadable() -> Iterator[None]:
-    """Name a file that cannot be read, and go on."""
-    try:
-        yield
-    except InputError as error:
-        log.warning("%s; skipped", error)
 
 
 def _draw(file: Path, drawn: Path, predictor: Predictor, config: DictConfig) -> tuple[Image.Image, Detections]:

@@ -1,10 +1,12 @@
-"""What the commands share: what a person can mend is said in one sentence."""
+"""What the commands share: what a person can mend is said in one sentence, and before the work."""
 
 from __future__ import annotations
 
 import functools
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryFile
 
 from hydra.errors import InstantiationException
 from omegaconf.errors import MissingMandatoryValue
@@ -28,3 +30,12 @@ def say_plainly(command: Callable) -> Callable:
             sys.exit(2)
 
     return wrapped
+
+
+def require_writable(folder: Path, option: str) -> None:
+    """Make the folder that an option names; raise `InputError` where it cannot be made or written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InputError(f"{option}: nothing can be written to {folder} ({error.strerror}); give another") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
@@ -12,8 +11,6 @@ from torch.utils.data import DataLoader, Sampler
 
 from detector.data.dataset import DetectionDataset, collate
 from detector.data.transform import Transform
-
-log = logging.getLogger(__name__)
 
 
 class DataModule(lightning.LightningDataModule):
@@ -46,11 +43,7 @@ class DataModule(lightning.LightningDataModule):
     @cached_property
     def train(self) -> DetectionDataset:
         dataset = self.make(split="train", transform=self.augment, class_names=self._class_names, seed=self.seed)
-        if unseen := dataset.unseen_classes():
-            log.warning(
-                "there is no object of %s in the training split, so that it cannot be learnt: move images with it "
-                "there, or leave it out by data.dataset.class_names and unknown_classes=skip", ", ".join(unseen)
-            )
+        dataset.warn_of_unseen()
         return dataset
 
     @cached_property

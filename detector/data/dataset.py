@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from detector.data.transform import Transform
 from detector.errors import InputError
 from detector.types import Batch, Target
 
+log = logging.getLogger(__name__)
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 
 
@@ -87,10 +89,15 @@ class DetectionDataset(Dataset):
         canvas, boxes, labels = self.transform(image, record.boxes[use], record.labels[use], seed=int(seed))
         return Sample(canvas, Target(boxes, labels, record.image_id, record.size))
 
-    def unseen_classes(self) -> list[str]:
-        """Names of the classes without an object that counts."""
+    def warn_of_unseen(self) -> None:
+        """Name the classes of which no object counts: who trains on these images does not learn them."""
         seen = {label for record in self.records for label in record.labels[~record.ignored].tolist()}
-        return [name for label, name in enumerate(self.class_names) if label not in seen]
+        if unseen := [name for label, name in enumerate(self.class_names) if label not in seen]:
+            log.warning(
+                "there is no object of %s in the training split, so that it cannot be learnt: move images with it "
+                "there, or leave it out by data.dataset.class_names and data.dataset.unknown_classes=skip",
+                ", ".join(unseen),
+            )
 
     def record(self, epoch: int, index: int) -> Record:
         """The ground truth of item `index` of an epoch."""

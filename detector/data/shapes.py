@@ -67,8 +67,8 @@ class Shapes(DetectionDataset):
             on_bad_sample=on_bad_sample, seed=seed,
         )
 
-    def unseen_classes(self) -> list[str]:
-        return []  # pictures are drawn when asked for, of every class
+    def warn_of_unseen(self) -> None:
+        """All classes are drawn, and only when asked for."""
 
     def record(self, epoch: int, index: int) -> Record:
         return self.draw(epoch * len(self) + index if self.new_each_epoch else index)[1]

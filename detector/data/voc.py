@@ -51,8 +51,6 @@ class VOC(DetectionDataset):
         files = _annotation_files(base, splits[split], how_to_get)
         if isinstance(splits[split], (int, float)):
             files = fraction(files, splits, split)
-        if not files:
-            raise InputError(f"split {split!r} of {base} is empty: {splits[split]} names no annotated image")
         trees = {file: tree for file in files if (tree := _parse(file, report)) is not None}
         if class_names is None:
             whole = {file for wanted in splits.values() for file in _annotation_files(base, wanted, how_to_get)}
@@ -68,7 +66,7 @@ class VOC(DetectionDataset):
                 report.skip(error.args[0])
         report.say()
         if not records:
-            raise InputError(f"split {split!r} of {base} is empty: none of its {len(files)} annotations could be used")
+            raise InputError(f"split {split!r} of {base} is empty: none of {len(files)} annotations could be used")
         super().__init__(
             class_names=class_names, records=records, transform=transform, on_bad_sample=on_bad_sample, seed=seed
         )

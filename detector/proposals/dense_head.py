@@ -46,7 +46,7 @@ class DenseHead(nn.Module):
         for name, value, allowed, expected in (
             ("depth", depth, depth >= 0, "be at least 0"),
             ("prior", prior, 0 < prior < 1, "lie between 0 and 1, neither included"),
-            ("peak_window", peak_window, peak_window > 0 and peak_window % 2, "be odd, its location in the middle"),
+            ("peak_window", peak_window, peak_window > 0 and peak_window % 2, "be odd and at least 1"),
             ("off_peak", off_peak, 0 <= off_peak <= 1, "lie between 0 and 1"),
         ):
             if not allowed:

@@ -18,7 +18,7 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 @torch.no_grad()
 def macs(detector: nn.Module, images: UInt8[Tensor, "B 3 H W"]) -> int:
-    """Multiplications with an addition, an image, of convolutions and matrix products (an LSTM's among them).
+    """MACs (multiplications with an addition) an image, of convolutions and matrix products (an LSTM's among them).
 
     Args:
         detector: in evaluation mode, on the CPU or the images' device.
