@@ -12,12 +12,13 @@ from torch import nn
 from detector.build import build_detector
 from detector.errors import InputError
 from detector.model import Detector
+from detector.old_names import modern_name, modernised
 from detector.predictor import Predictor
 from detector.training.task import Task
 
 
 def read_checkpoint(path: str | Path) -> dict:
-    """A checkpoint of this project, without running any code it may hold.
+    """A checkpoint of this project, of whatever version, under today's names; no code that it may hold is run.
 
     What its config names is not looked at here: whoever builds from it takes it from `buildable`.
 
@@ -30,7 +31,13 @@ def read_checkpoint(path: str | Path) -> dict:
         raise InputError(f"no checkpoint {path}; found: {found}")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        checkpoint["run"]["config"], checkpoint["run"]["class_names"], checkpoint["state_dict"]
+        run, states = checkpoint["run"], ("state_dict", "current_model_state")  # averaged, and to train on from
+        run["class_names"], checkpoint["state_dict"]
+        run["config"] = modernised(run["config"], str(path))
+        for key in states if states[1] in checkpoint else states[:1]:
+            checkpoint[key] = {modern_name(name): value for name, value in checkpoint[key].items()}
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(f"{path} is no checkpoint of tools/train.py ({type(error).__name__}: {error})") from error
     for text in _texts(checkpoint.get("callbacks")):  # Lightning removes what it takes for the checkpoints before

@@ -1,9 +1,12 @@
 """Train a detector, test it and draw what it finds: python tools/train.py [experiment=NAME] [KEY=VALUE …] [-m]"""
 
+import sys
+
 import hydra
 from omegaconf import DictConfig
 
 from detector.commands.say_plainly import say_plainly
+from detector.old_names import refuse_old_options
 
 
 @hydra.main(config_path="../conf", config_name="train", version_base="1.3")
@@ -15,4 +18,5 @@ def main(config: DictConfig) -> float:
 
 
 if __name__ == "__main__":
+    say_plainly(refuse_old_options)(sys.argv[1:])
     main()
