@@ -105,7 +105,7 @@ def _is_class(name: object, packages: Sequence[str]) -> bool:
 
 
 def thresholds_of(run: dict) -> list[float]:
-    """The scores from which on boxes of each class count as written, as a training run chose them on its validation
+    """The scores from which on boxes of each class count, as a training run chose them on its validation
     images; 0.5 where it had none or has not come to its end.
 
     Args:

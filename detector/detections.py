@@ -14,14 +14,14 @@ from detector.errors import InputError
 
 @dataclass
 class Detections:
-    """What was found in one image, in the order in which it was written."""
+    """What was found in one image, in the order of the sequence."""
 
     boxes: Float[Tensor, "N 4"]
     """`xyxy` in pixels of the original image."""
     scores: Float[Tensor, "N"]
     labels: Int64[Tensor, "N"]
     steps: Int64[Tensor, "N"]
-    """The step of the sequence that wrote the box, from 0."""
+    """The step of the sequence that predicted the box, from 0."""
     names: list[str] = field(default_factory=list)
     """Class names, where they are known."""
 

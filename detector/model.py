@@ -9,13 +9,13 @@ from detector.types import Output, Scene, Target
 
 
 class Detector(nn.Module):
-    """A CNN makes feature maps; a decoder reads what they propose and writes boxes and classes one after another.
+    """A CNN makes feature maps; a decoder predicts boxes and classes from what they propose, one after another.
 
     Args:
         backbone: images to feature maps (`detector.backbones`).
         neck: feature maps to a pyramid of equal width (`detector.necks`).
         proposals: pyramid to dense predictions, and the best of them in order (`detector.proposals`).
-        decoder: reads those and writes one box and class a slot (`detector.decoders`).
+        decoder: predicts a box and class for each slot from those (`detector.decoders`).
     """
 
     def __init__(self, backbone: nn.Module, neck: nn.Module, proposals: nn.Module, decoder: nn.Module):
@@ -30,7 +30,7 @@ class Detector(nn.Module):
 
         Args:
             images: the canvases.
-            targets: the truth, for decoders that are shown some of it while they are trained.
+            targets: the ground truth, for decoders that are given some of it in training (teacher forcing).
         """
         canvas = (images.shape[-2], images.shape[-1])
         pyramid = self.neck(self.backbone(images))

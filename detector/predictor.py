@@ -49,7 +49,7 @@ class Predictor:
                 images of the training run.
 
         Returns:
-            One `Detections` an image, in original pixels, its boxes in the order in which they were written; a list of
+            One `Detections` an image, in original pixels, its boxes in the order of the sequence; a list of
             them for a list.
 
         Raises:
@@ -65,8 +65,8 @@ class Predictor:
     @torch.inference_mode()
     def output(self, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Output:
         """All that the detector computes for RGB pictures of any size."""
-        nothing = np.zeros((0, 4)), np.zeros(0, dtype=np.int64)
-        canvases = torch.stack([self.resize(picture, *nothing, seed=0)[0] for picture in pictures])
+        no_objects = np.zeros((0, 4)), np.zeros(0, dtype=np.int64)
+        canvases = torch.stack([self.resize(picture, *no_objects, seed=0)[0] for picture in pictures])
         return self.detector(canvases.to(next(self.detector.parameters()).device))
 
     def detections(

@@ -25,7 +25,7 @@ def test_a_run_leaves_everything_in_its_directory(trained):
     names = {str(p.relative_to(trained)) for p in trained.rglob("*") if p.is_file()}
     assert names >= {
         "config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt", "metrics.json", "predictions.json",
-        "report.html", "analysis/errors.csv", "analysis/errors.json", "analysis/errors.png", "csv/metrics.csv", "train.json", "pictures/first_batch.png", "pictures/test_0.png",
+        "report.html", "analysis/mistakes.csv", "analysis/mistakes.json", "analysis/mistakes.png", "csv/metrics.csv", "train.json", "pictures/first_batch.png", "pictures/test_0.png",
         "pictures/test_3.png", "pictures/val_0_epoch_1.png", "training.png",
     }
     assert any("tfevents" in name for name in names)

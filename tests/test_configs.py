@@ -68,12 +68,12 @@ def test_every_network_part(overrides, tmp_path):
     detector.eval()
     with torch.no_grad():
         together, alone = detector(data.images), detector(data.images[1:2])
-    assert together.passes
-    for one_pass in together.passes:
-        images, slots, classes = one_pass.logits.shape
-        assert images == 3 and 0 < slots and classes == 4 and one_pass.boxes.shape == (3, slots, 4)
-        assert one_pass.logits.isfinite().all() and one_pass.boxes.isfinite().all()
-        assert one_pass.written is None or one_pass.written.shape == (3, slots)
+    assert together.stages
+    for stage in together.stages:
+        images, slots, classes = stage.logits.shape
+        assert images == 3 and 0 < slots and classes == 4 and stage.boxes.shape == (3, slots, 4)
+        assert stage.logits.isfinite().all() and stage.boxes.isfinite().all()
+        assert stage.valid is None or stage.valid.shape == (3, slots)
     # orders of proposals may differ where scores tie within rounding, so the dense head is compared, then the decoder
     torch.testing.assert_close(together.dense.logits[1:2], alone.dense.logits, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(together.dense.boxes[1:2], alone.dense.boxes, atol=1e-4, rtol=1e-4)
@@ -84,8 +84,8 @@ def test_every_network_part(overrides, tmp_path):
         steps = one.logits.shape[1]  # a decoder that stops by itself goes on while any image of the batch does
         torch.testing.assert_close(many.logits[1:2, :steps], one.logits, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(many.boxes[1:2, :steps], one.boxes, atol=1e-5, rtol=1e-4)
-        if one.written is not None:
-            assert torch.equal(many.written[1:2, :steps], one.written) and not many.written[1, steps:].any()
+        if one.valid is not None:
+            assert torch.equal(many.valid[1:2, :steps], one.valid) and not many.valid[1, steps:].any()
 
 
 @pytest.mark.parametrize("decoder", choices("decoder"))

@@ -1,4 +1,4 @@
-"""What the README shows is what the runs' records say."""
+"""What README.md and results/README.md show is what the runs' records say."""
 
 import csv
 import importlib.util
@@ -28,14 +28,24 @@ def test_there_are_results():
 
 
 def test_the_readme_shows_what_the_files_say():
-    readme = (ROOT / "README.md").read_text()
-    assert results.updated(readme, results.table()) == readme, "run `python tools/results.py`"
-    assert all(file.stem in readme for file in RECORDS)
+    text = (ROOT / "README.md").read_text()
+    assert results.readme(text) == text, "run `python tools/results.py`"
+    assert len(results.highlights().splitlines()) == 2 + 3
 
 
-def test_the_study_shows_what_the_comparisons_say():
+def test_the_study_shows_what_the_files_say():
     text = (ROOT / "results/README.md").read_text()
     assert results.study(text) == text, "run `python tools/results.py`"
+    assert all(f"[{file.stem}]({file.name})" in text for file in RECORDS)
+    tables = [line for line in text.splitlines() if line.startswith("| run |")]
+    assert len(tables) == 1 + len(COMPARISONS) and all(line.count("|") - 1 <= 12 for line in tables)
+
+
+def test_a_table_without_its_marks_is_named():
+    with pytest.raises(ValueError, match="no line '<!-- highlights: made by tools/results.py -->'"):
+        results.readme("# detector")
+    with pytest.raises(ValueError, match="no line '<!-- end of highlights -->'"):
+        results.readme("<!-- highlights: made by tools/results.py -->")
 
 
 @pytest.mark.parametrize("folder", COMPARISONS, ids=lambda folder: folder.name)
@@ -76,5 +86,6 @@ def test_a_changed_record_would_be_noticed(tmp_path):
     record = json.loads(RECORDS[0].read_text())
     record["metrics"]["AP"] += 0.1
     (tmp_path / RECORDS[0].name).write_text(json.dumps(record))
-    assert results.row(RECORDS[0].stem, record) not in (ROOT / "README.md").read_text()
-    assert results.table(tmp_path) not in (ROOT / "README.md").read_text()
+    text = (ROOT / "results/README.md").read_text()
+    assert results.row(RECORDS[0].stem, json.loads(RECORDS[0].read_text())) in text
+    assert results.row(RECORDS[0].stem, record) not in text and results.table(tmp_path) not in text

@@ -3,54 +3,82 @@
 import json
 from pathlib import Path
 
+from detector.runs.comparison import markdown, read_csv
+
 ROOT = Path(__file__).resolve().parents[1]
-START, END = "<!-- results: made by tools/results.py -->", "<!-- end of results -->"
+RESULTS = ROOT / "results"
+MADE_BY = "made by tools/results.py"
+HIGHLIGHTS = ("shapes", "bccd", "voc")
+DATA = {"voc": "VOC07-test, our split"}
+"""What records call by the name of their experiment."""
 
 
-def row(name: str, record: dict) -> str:
-    """One run as a line of the table."""
+def row(name: str, record: dict, folder: str = "", *, brief: bool = False) -> str:
+    """One run as a line of the table, its link relative to `folder`."""
     metrics, reference = record["metrics"], record["reference"]["dense_nms"]
-    numbers = [f"{metrics[key]:.3f}" for key in ("AP", "AP50", "AP75")]
-    compared = [f"{reference[key]:.3f}" for key in ("AP", "AP50")]
     machine = record["machine"]
     where = machine["accelerator"] if machine["accelerator"] != "none" else f"{machine['threads']} CPU thread(s)"
-    cells = [
-        f"[{name}](results/{name}.json)", f"{record['data']}, {record['split']} ({record['images']})",
-        record["decoder"], str(record["epochs"]), f"{record['train_seconds'] / 60:.0f} min, {where}", *numbers,
-        *compared,
+    data = DATA.get(record["data"], record["data"].removeprefix("compare_"))
+    cells = [f"[{name}]({folder}{name}.json)", f"{data}, {record['split']} ({record['images']})", record["decoder"]]
+    if not brief:
+        cells += [str(record["epochs"]), f"{record['train_seconds'] / 60:.0f} min, {where}"]
+    of = [metrics["AP"], metrics["AP50"], *([] if brief else [metrics["AP75"]]), reference["AP"], reference["AP50"]]
+    return "| " + " | ".join([*cells, *(f"{value:.3f}" for value in of)]) + " |"
+
+
+def table(folder: Path = RESULTS) -> str:
+    """All single runs, by name."""
+    files = sorted(folder.glob("*.json"))
+    lines = [
+        "| run | data, split (images) | decoder | epochs | training | AP | AP50 | AP75 | dense + NMS AP | AP50 |",
+        "| " + " | ".join(["---"] * 5 + ["---:"] * 5) + " |",
+        *(row(file.stem, json.loads(file.read_text())) for file in files),
     ]
-    return "| " + " | ".join(cells) + " |"
-
-
-def table(folder: Path = ROOT / "results") -> str:
-    """All runs, by name."""
-    head = ["run", "data, split (images)", "decoder", "epochs", "training", "AP", "AP50", "AP75", "dense + NMS AP", "AP50"]
-    lines = ["| " + " | ".join(head) + " |", "| " + " | ".join(["---"] * 5 + ["---:"] * 5) + " |"]
-    for file in sorted(folder.glob("*.json")):
-        lines.append(row(file.stem, json.loads(file.read_text())))
     return "\n".join(lines)
 
 
-def updated(readme: str, results: str, start: str = START) -> str:
-    """The text with the table in its place."""
-    before, _, rest = readme.partition(start)
-    _, _, after = rest.partition(END)
-    return f"{before}{start}\n{results}\n{END}{after}"
+def highlights(folder: Path = RESULTS) -> str:
+    """Three of them, briefly."""
+    lines = [
+        "| run | data, split (images) | decoder | AP | AP50 | dense + NMS AP | AP50 |",
+        "| " + " | ".join(["---"] * 3 + ["---:"] * 4) + " |",
+        *(row(name, json.loads((folder / f"{name}.json").read_text()), "results/", brief=True) for name in HIGHLIGHTS),
+    ]
+    return "\n".join(lines)
 
 
-def study(text: str, folder: Path = ROOT / "results") -> str:
-    """The write-up with the table of every comparison in its place, as `tools/compare.py` wrote it."""
-    for file in sorted(folder.glob("*/comparison.md")):
-        start = f"<!-- {file.parent.name}: made by tools/compare.py -->"
-        if start not in text:
-            raise SystemExit(f"results/README.md has no line {start!r}")
-        text = updated(text, file.read_text().strip(), start)
+def updated(text: str, name: str, made: str) -> str:
+    """The text with what was made between the marks of that name.
+
+    Raises:
+        ValueError: there are no such marks.
+    """
+    start = next((line for line in text.splitlines() if line.startswith(f"<!-- {name}: {MADE_BY}")), None)
+    if start is None:
+        raise ValueError(f"no line '<!-- {name}: {MADE_BY} -->'; write one, and '<!-- end of {name} -->' below it")
+    before, _, rest = text.partition(start)
+    _, end, after = rest.partition(f"<!-- end of {name} -->")
+    if not end:
+        raise ValueError(f"no line '<!-- end of {name} -->'")
+    return f"{before}{start}\n{made}\n{end}{after}"
+
+
+def readme(text: str) -> str:
+    """README.md with its table."""
+    return updated(text, "highlights", highlights())
+
+
+def study(text: str, folder: Path = RESULTS) -> str:
+    """results/README.md with the table of single runs, and that of every comparison, from its CSV file."""
+    text = updated(text, "results", table(folder))
+    for file in sorted(folder.glob("*/comparison.csv")):
+        text = updated(text, file.parent.name, markdown(read_csv(file)))
     return text
 
 
 if __name__ == "__main__":
-    for file, text in ((ROOT / "README.md", updated((ROOT / "README.md").read_text(), table())),
-                       (ROOT / "results/README.md", study((ROOT / "results/README.md").read_text()))):
-        if text != file.read_text():
-            file.write_text(text)
+    for file, made in ((ROOT / "README.md", readme), (RESULTS / "README.md", study)):
+        text = file.read_text()
+        if (new := made(text)) != text:
+            file.write_text(new)
     print(table())

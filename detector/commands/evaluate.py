@@ -65,7 +65,7 @@ def evaluate(config: DictConfig) -> float:
     )
     if config.fiftyone:
         count = write_fiftyone(Path(config.fiftyone), split=config.split, dataset=dataset, metric=task.metrics["decoder"])
-        print(f"{count} images with truth and predictions for FiftyOne are in {config.fiftyone}")
+        print(f"{count} images, ground truth and predictions for FiftyOne are in {config.fiftyone}")
     if config.record:
         record = run_record(task, dataset, settings, config.split, trained)
         Path(config.record).write_text(json.dumps(record, indent=2) + "\n")

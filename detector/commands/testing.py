@@ -11,7 +11,6 @@ import lightning
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
 
 from detector.checkpoint import thresholds_of
 from detector.data.dataset import DetectionDataset
@@ -49,8 +48,8 @@ def choose_on_val(task: Task, dataset: DetectionDataset, loader, *, nms: bool) -
     fewer than `LEAST_FOUND` objects are found there); where `nms` is set, non-maximum suppression, wherever it is used,
     gets the threshold of `NMS_THRESHOLDS` with the best AP. Without validation objects nothing is chosen.
     """
-    written = task.metric_of(dataset)
-    if not written.objects:
+    predicted = task.metric_of(dataset)
+    if not predicted.objects:
         return
     thinned = {t: task.metric_of(dataset) for t in (NMS_THRESHOLDS if nms else ())}
     detector = task.detector.eval()
@@ -59,15 +58,15 @@ def choose_on_val(task: Task, dataset: DetectionDataset, loader, *, nms: bool) -
         if len(batch):
             output = detector(batch.images.to(device))
             ids, sizes = [t.image_id for t in batch.targets], [t.size for t in batch.targets]
-            written.update(ids, detections_of(output.stages[-1], sizes))
+            predicted.update(ids, detections_of(output.stages[-1], sizes))
             for threshold, metric in thinned.items():
                 metric.update(ids, detections_of(suppress(output.scene.dense, threshold=threshold), sizes))
-    for metric in (written, *thinned.values()):
+    for metric in (predicted, *thinned.values()):
         metric.gather()
     if nms:
         set_nms(task, max(NMS_THRESHOLDS, key=lambda threshold: thinned[threshold].compute()["AP"]))
         log.info("on val, non-maximum suppression does best at IoU %s", task.nms_threshold)
-    thresholds, _ = best_thresholds(Matches.of(written), len(dataset.class_names), LEAST_FOUND)
+    thresholds, _ = best_thresholds(Matches.of(predicted), len(dataset.class_names), LEAST_FOUND)
     task.run["thresholds"] = [round(value, 4) for value in thresholds.tolist()]
 
 
@@ -79,14 +78,14 @@ def set_nms(task: Task, threshold: float) -> None:
 
 
 def test(task: Task, dataset: DetectionDataset, loader, trainer: lightning.Trainer, folder: Path, *, title: str) -> None:
-    """Test, print the table, and write metrics, predictions, their matches with the truth, the analysis and the report to
-    `folder`."""
+    """Test, print the table, and write metrics, predictions, their matches with the ground truth, the analysis and the
+    report to `folder`."""
     trainer.test(task, dataloaders=loader, verbose=False)
     if not trainer.is_global_zero:
         return
     decoder, reference = task.scores["decoder"], task.scores["dense_nms"]
     metric, matches = task.metrics["decoder"], task.matches["decoder"]
-    suppression = _suppression(task.detector.decoder)
+    suppression = getattr(task.detector.decoder, "suppression", "no NMS")
     print(table(decoder, f"{len(metric.rows)} images, decoder ({suppression})"))
     print(f"  for reference, the dense head with NMS at {task.nms_threshold}: "
           + ", ".join(f"{name} {reference[name]:.3f}" for name in ("AP", "AP50", "AP75", "AR100")))
@@ -110,12 +109,6 @@ def test(task: Task, dataset: DetectionDataset, loader, trainer: lightning.Train
     print(f"metrics.json, predictions.json, analysis/ and report.html are in {folder}")
 
 
-def _suppression(decoder: nn.Module) -> str:
-    if not isinstance(decoder, Dense):
-        return "no NMS"
-    return f"NMS at {decoder.nms_threshold}" if decoder.soft_sigma is None else f"soft-NMS of sigma {decoder.soft_sigma}"
-
-
 def _facts(task: Task, metric: CocoMAP, matches: Matches, thresholds: np.ndarray) -> dict[str, object]:
     images = max(1, len(metric.rows))
     return {
@@ -123,8 +116,8 @@ def _facts(task: Task, metric: CocoMAP, matches: Matches, thresholds: np.ndarray
         "decoder": type(task.detector.decoder).__name__,
         "boxes an image": f"{len(matches.scores) / images:.1f}, "
                           f"{(matches.scores >= thresholds[matches.labels]).sum() / images:.1f} from the chosen scores on",
-        "boxes an image on objects shown already": f"{duplicates(matches, thresholds):.3f}",
-        "mean distance of score and share of right boxes": f"{calibration_error(calibration(matches)):.3f}",
+        "duplicates an image": f"{duplicates(matches, thresholds):.3f}",
+        "mean distance of score and precision": f"{calibration_error(calibration(matches)):.3f}",
         "chosen scores": ", ".join(f"{name} {t:.2f}" for name, t in zip(metric.class_names, thresholds)),
     }
 

@@ -78,7 +78,7 @@ class Shapes(DetectionDataset):
 
     @lru_cache(maxsize=2)  # a sample asks for its record, then for its picture
     def draw(self, number: int) -> tuple[UInt8[np.ndarray, "H W 3"], Record]:
-        """Picture `number` and the truth about it."""
+        """Picture `number` and its ground truth."""
         random = np.random.default_rng([self.pictures_seed, self.first + number])
         width, height = self.size
         picture = _background(random, height, width)

@@ -24,6 +24,11 @@ class Dense(nn.Module):
         self.nms_threshold, self.soft_sigma = nms_threshold, soft_sigma
         self.proposals, self.slots = 0, slots
 
+    @property
+    def suppression(self) -> str:
+        """What it does, for people."""
+        return f"NMS at {self.nms_threshold}" if self.soft_sigma is None else f"soft-NMS of sigma {self.soft_sigma}"
+
     def forward(self, scene: Scene, targets: list[Target] | None = None) -> list[StagePredictions]:
         scene.refuse_unread_levels()
         if self.training:

@@ -20,7 +20,7 @@ def write_fiftyone(folder: Path, *, split: str, dataset: DetectionDataset, metri
 
     In FiftyOne: `fiftyone.Dataset.from_dir(dataset_dir=FOLDER, dataset_type=fiftyone.types.FiftyOneDataset)`. Each sample
     is tagged with the split and has `ground_truth` (with `ignored` for what neither trains nor counts and `iscrowd`) and
-    `predictions` (with `confidence` and the `step` that wrote it). Images are copied into the folder.
+    `predictions` (with `confidence` and the `step` that predicted it). Images are copied into the folder.
 
     Args:
         folder: new, or empty.

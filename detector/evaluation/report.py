@@ -22,10 +22,10 @@ def image_f1(matches: Matches, thresholds: Float[np.ndarray, "C"]) -> Float[np.n
     """F1 at IoU .5 of each image, from the chosen scores on; nan where there is neither an object nor a box."""
     count = len(matches.image_ids)
     sure = (matches.scores >= thresholds[matches.labels]) & ~matches.ignored[:, 0]
-    right = np.bincount(matches.images[sure & matches.true_positive[:, 0]], minlength=count)
+    found = np.bincount(matches.images[sure & matches.true_positive[:, 0]], minlength=count)
     boxes = np.bincount(matches.images[sure], minlength=count)
     objects = np.bincount(matches.object_images, minlength=count)
-    return np.divide(2 * right, boxes + objects, out=np.full(count, np.nan), where=boxes + objects > 0)
+    return np.divide(2 * found, boxes + objects, out=np.full(count, np.nan), where=boxes + objects > 0)
 
 
 def worst_and_best(matches: Matches, thresholds: Float[np.ndarray, "C"], count: int) -> tuple[list[int], list[int]]:

@@ -19,11 +19,11 @@ EARLY_TO_LATE = np.array([[255, 234, 70], [25, 165, 135], [30, 90, 200]])
 def draw(
     image: UInt8[np.ndarray, "H W 3"], detections: Detections, *, by: str = "step", longer_side: int = 640
 ) -> Image.Image:
-    """The picture with its detections; on each box the step that wrote it, its class and score.
+    """The picture with its detections; on each box its step, class and score.
 
     Args:
         detections: boxes in the picture's pixels; `names` are shown where given, else labels.
-        by: what has a colour: `step`, from yellow, written first, to blue, written last; or `class`.
+        by: what has a colour: `step`, from yellow, the first, to blue, the last; or `class`.
         longer_side: a smaller picture is enlarged to it, so that the writing can be read.
     """
     texts = [
@@ -66,13 +66,13 @@ def draw_boxes(
     for box, colour in zip(boxes, colours):
         x1, y1, x2, y2 = (value * scale for value in box)
         canvas.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=colour, width=max(2, size // 7))
-    written: list[tuple[float, float, float, float]] = []
+    texts_at: list[tuple[float, float, float, float]] = []
     for box, colour, text in zip(boxes, colours, texts):
         if not text:
             continue
         left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
-        place = _place([value * scale for value in box], (right - left + 4, bottom - top + 4), picture.size, written)
-        written.append(place)
+        place = _place([value * scale for value in box], (right - left + 4, bottom - top + 4), picture.size, texts_at)
+        texts_at.append(place)
         canvas.rectangle(place, fill=colour)
         red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
         dark = 0.299 * red + 0.587 * green + 0.114 * blue < 128
@@ -82,9 +82,9 @@ def draw_boxes(
 
 def _place(
     box: Sequence[float], size: tuple[float, float], picture: tuple[int, int],
-    written: Sequence[tuple[float, float, float, float]],
+    texts_at: Sequence[tuple[float, float, float, float]],
 ) -> tuple[float, float, float, float]:
-    """Where a text of a size goes: inside or outside a corner of its box, where it covers least of what is written."""
+    """Where a text of a size goes: inside or outside a corner of its box, where it covers least of other texts."""
     (x1, y1, x2, y2), (width, height) = box, size
     best, least = (0.0, 0.0, width, height), float("inf")
     for y in (y1, y1 - height, y2 - height, y2):
@@ -93,7 +93,7 @@ def _place(
             place = (x, y, x + width, y + height)
             covered = sum(
                 max(0.0, min(place[2], other[2]) - max(x, other[0])) * max(0.0, min(place[3], other[3]) - max(y, other[1]))
-                for other in written
+                for other in texts_at
             )
             if covered < least:
                 best, least = place, covered
@@ -104,9 +104,9 @@ def side_by_side(
     image: UInt8[np.ndarray, "H W 3"], boxes: Sequence[Sequence[float]], labels: Sequence[int], names: Sequence[str],
     detections: Detections,
 ) -> Image.Image:
-    """The truth on the left, detections on the right."""
-    truth = draw_boxes(image, boxes, class_colours(labels), [names[label] for label in labels], longer_side=480)
-    return sheet([truth, draw(image, detections, by="class", longer_side=480)], columns=2)
+    """The ground truth on the left, detections on the right."""
+    ground_truth = draw_boxes(image, boxes, class_colours(labels), [names[label] for label in labels], longer_side=480)
+    return sheet([ground_truth, draw(image, detections, by="class", longer_side=480)], columns=2)
 
 
 def sheet(pictures: Sequence[Image.Image], columns: int) -> Image.Image:

@@ -32,7 +32,7 @@ class DenseHead(nn.Module):
         peak_levels: whether it must also hold the largest score of the cells of other levels over or under it, so that
             an object is not proposed once a level.
         off_peak: 0 … 1, the share of its score with which a location that is no maximum competes for a place among the
-            proposals, so that surer objects are proposed several times; 0: it comes after all maxima.
+            proposals, so that objects of high scores are proposed several times; 0: it comes after all maxima.
 
     Raises:
         InputError: an option is out of range, or there is no level of `finest_stride`.

@@ -20,14 +20,18 @@ from detector.runs.incidental import INCIDENTAL
 NEEDED = ("options", "seed", "data", "split", "images", "decoder", "parameters", "multiply_adds", "peak_megabytes",
           "train_seconds", "boxes_per_image", "metrics", "crowding")
 """Of a record."""
-COLUMNS = {  # key of a row: heading
-    "name": "run", "seeds": "seeds", "AP": "AP", "AP_std": "± seeds", "AP_low": "95 % from", "AP_high": "to",
-    "AP50": "AP50", "AP75": "AP75", "AP_best": "AP of objects + 1",
-    "recall_apart": "recall apart", "recall_overlapping": "recall overlapping",
-    "difference": "− baseline", "difference_low": "95 % from ", "difference_high": "to ", "p": "p",
-    "boxes": "boxes / image", "parameters": "parameters, M", "multiply_adds": "multiply-adds, G",
-    "milliseconds": "ms / image", "minutes": "training, min", "megabytes": "peak memory, MB",
+COLUMNS = (
+    "name", "seeds", "AP", "AP_std", "AP_low", "AP_high", "AP50", "AP75", "AP_best", "recall_apart", "recall_overlapping",
+    "difference", "difference_low", "difference_high", "p", "boxes", "parameters", "multiply_adds", "milliseconds", "minutes",
+    "megabytes",
+)
+"""Of a table, all of them in its CSV file."""
+HEADINGS = {
+    "name": "run", "seeds": "seeds", "AP": "AP (95 %)", "AP_std": "± seeds", "AP50": "AP50", "AP75": "AP75",
+    "AP_best": "AP at top n+1", "recall_overlapping": "recall of overlapping objects",
+    "difference": "− baseline (95 %)", "p": "p", "multiply_adds": "MACs, G", "milliseconds": "ms / image",
 }
+"""The columns shown; intervals stand in the cell of what they are of."""
 
 
 @dataclass
@@ -146,8 +150,9 @@ def table(rows: dict[str, list[Run]], *, baseline: str | None, resamples: int, s
     the smaller share of resamples on either side of zero, the sample itself counted with them: it is never 0 (Davison and
     Hinkley 1997, chapter 4).
 
-    AP counts every box that is written, however many; `AP_best` those alone that have the best scores in their image, one
-    more than it holds objects: how a reader that writes a box for every proposal compares with one that stops by itself.
+    AP counts every predicted box, however many; `AP_best` (at top n+1) those alone that have the highest scores in their
+    image, one more than it holds objects: how a decoder that predicts a box for every proposal compares with one that
+    stops by itself.
 
     Args:
         rows: of `gather`.
@@ -204,20 +209,34 @@ def besides_data(name: str) -> str:
 
 
 def markdown(rows: list[dict]) -> str:
-    """The table; columns that no row fills are left out."""
-    columns = [key for key in COLUMNS if any(row.get(key) is not None for row in rows)]
-    lines = ["| " + " | ".join(COLUMNS[key].strip() for key in columns) + " |",
-             "| --- |" + " ---: |" * (len(columns) - 1)]
-    lines += ["| " + " | ".join(shown(key, row.get(key)) for key in columns) + " |" for row in rows]
+    """The table of `HEADINGS`; columns that no row fills are left out."""
+    keys = [key for key in HEADINGS if any(row.get(key) is not None for row in rows)]
+    lines = ["| " + " | ".join(HEADINGS[key] for key in keys) + " |", "| --- |" + " ---: |" * (len(keys) - 1)]
+    lines += ["| " + " | ".join(_cell(row, key) for key in keys) + " |" for row in rows]
     return "\n".join(lines)
+
+
+def _cell(row: dict, key: str) -> str:
+    low, high = row.get(f"{key}_low"), row.get(f"{key}_high")
+    return shown(key, row.get(key)) + ("" if low is None else f" ({low:.3f} to {high:.3f})")
 
 
 def write_csv(rows: list[dict], file: Path) -> None:
     """All columns, in full precision."""
     with file.open("w", newline="") as lines:
-        writer = csv.DictWriter(lines, list(COLUMNS))
+        writer = csv.DictWriter(lines, COLUMNS)
         writer.writeheader()
         writer.writerows({key: row.get(key) for key in COLUMNS} for row in rows)
+
+
+def read_csv(file: Path) -> list[dict]:
+    """The rows that `write_csv` wrote."""
+    with file.open(newline="") as lines:
+        return [
+            {key: value if key == "name" else int(value) if key == "seeds" else float(value)
+             for key, value in row.items() if value}
+            for row in csv.DictReader(lines)
+        ]
 
 
 def mean(values: Iterable[float | None]) -> float | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from detector.runs.comparison import COLUMNS, Run, besides_data, mean, of_data, shown
+from detector.runs.comparison import HEADINGS, Run, besides_data, mean, of_data, shown
 from detector.evaluation.plots import STYLES, finish
 
 matplotlib.use("Agg")
@@ -52,7 +52,7 @@ def cost(rows: list[dict], file: Path) -> bool:
         style = styles[besides_data(row["name"])]
         panels[of_data(row["name"])].errorbar(row[key], row["AP"], spread, capsize=3, **{**style, "linestyle": "none"})
     for axes in panels.values():
-        axes.set(xlabel=COLUMNS[key])
+        axes.set(xlabel=HEADINGS[key])
     _finish(figure, styles, file, title="AP on test against cost; bars: 95 % over test images", lines=False)
     return True
 

@@ -139,7 +139,7 @@ def test_confusion(matches):
 def test_steps(matches):
     rows = steps(matches, LOW)
     assert [row["step"] for row in rows] == [1, 2, 3, 4] and [row["images"] for row in rows] == [3, 1, 1, 1]
-    assert rows[0]["score"] == pytest.approx(0.6) and rows[0]["written"] == pytest.approx(2 / 3)
+    assert rows[0]["score"] == pytest.approx(0.6) and rows[0]["object"] == pytest.approx(2 / 3)
     assert rows[0]["background"] == pytest.approx(1 / 3) and rows[0]["true positive"] == pytest.approx(2 / 3)
     assert [row["found"] for row in rows] == [0.5, 0, 0, 0]
 

@@ -7,7 +7,7 @@ from scenes import run_config
 from detector.build import build_datamodule
 from detector.evaluation.coco_map import CocoMAP
 from detector.postprocess import detections_of
-from detector.types import Predictions
+from detector.types import StagePredictions
 
 SETS = {
     "bccd": ["data=bccd", "data.dataset.root={shared}/bccd", "data.canvas=[320,240]"],
@@ -18,7 +18,7 @@ SETS = {
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_truth_fed_back(name, request, tmp_path):
+def test_ground_truth_fed_back(name, request, tmp_path):
     shared = "" if name == "shapes" else request.getfixturevalue("shared_data")
     overrides = [override.format(shared=shared) for override in SETS[name]]
     data = build_datamodule(run_config(tmp_path, *overrides, "data.num_workers=0", "data.batch_size=4"))
@@ -28,7 +28,7 @@ def test_truth_fed_back(name, request, tmp_path):
         for target in batch.targets:
             logits = torch.nn.functional.one_hot(target.labels, len(data.class_names)).float()[None] * 20 - 10
             metric.update(
-                [target.image_id], detections_of(Predictions(logits, target.boxes[None]), [target.size])
+                [target.image_id], detections_of(StagePredictions(logits, target.boxes[None]), [target.size])
             )
     scores = metric.compute()
     assert scores["AP"] == pytest.approx(1.0, abs=1e-3) and scores["AR100"] == pytest.approx(1.0, abs=1e-3)

@@ -8,7 +8,7 @@ import pytest
 
 from detector.errors import InputError
 from detector.runs import comparison_plots
-from detector.runs.comparison import gather, markdown, table, write_csv
+from detector.runs.comparison import gather, markdown, read_csv, table, write_csv
 from detector.evaluation.matches import Matches
 
 
@@ -21,7 +21,7 @@ def write_run(folder, options: list[str], hits: list[bool], *, seed: int = 0, cu
     number, box = np.arange(images), np.tile([0.0, 0.0, 10.0, 10.0], (images, 1))
     matches = Matches(
         scores=np.ones(hit.sum()), labels=np.zeros(hit.sum(), np.int64), images=number[hit], boxes=box[hit],
-        steps=np.zeros(hit.sum(), np.int64), met=np.repeat(number[hit][:, None], 10, 1),
+        steps=np.zeros(hit.sum(), np.int64), matched=np.repeat(number[hit][:, None], 10, 1),
         ignored=np.zeros((hit.sum(), 10), bool),
         object_images=number, object_labels=np.zeros(images, np.int64), object_boxes=box,
         object_areas=np.full(images, 100.0), overlap=np.zeros(images), image_ids=number,
@@ -125,12 +125,13 @@ def test_what_is_written(tmp_path):
     rows, _ = gather(str(tmp_path))
     made = table(rows, baseline="mlp", resamples=50, seed=0)
     lines = markdown(made).splitlines()
-    assert lines[0].startswith("| run | seeds | AP |") and "recall overlapping" not in lines[0]
-    assert lines[2].startswith(f"| lstm | 2 | {ap(5 / 6):.3f} | 0.000 |") and len(lines) == 4
+    assert lines[0].startswith("| run | seeds | AP (95 %) | ± seeds |") and "recall of overlapping" not in lines[0]
+    assert lines[2].startswith(f"| lstm | 2 | {ap(5 / 6):.3f} (") and len(lines) == 4
+    assert f" ({made[0]['difference_low']:.3f} to {made[0]['difference_high']:.3f}) | " in lines[2]
     assert len({line.count("|") for line in lines}) == 1
     write_csv(made, tmp_path / "table.csv")
-    with (tmp_path / "table.csv").open() as file:
-        assert float(next(csv.DictReader(file))["AP"]) == best_ap(made)
+    again = read_csv(tmp_path / "table.csv")
+    assert again[0]["AP"] == best_ap(made) and markdown(again) == markdown(made)
     assert rows["mlp"][1].curve == [(2, 0.4), (4, 0.6), (6, 0.9)]
     assert comparison_plots.epochs(rows, tmp_path / "epochs.png") and (tmp_path / "epochs.png").stat().st_size > 5000
     assert not comparison_plots.cost(made, tmp_path / "cost.png")  # both cost as many MACs

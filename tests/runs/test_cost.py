@@ -6,7 +6,7 @@ from scenes import CONF, OFFLINE, run_config
 from torch import nn
 
 from detector.build import build_detector
-from detector.decoders.recurrence import Recurrence
+from detector.decoders.sequence_decoder import Recurrence
 from detector.runs.cost import PeakMemory, macs, milliseconds
 
 
@@ -16,7 +16,7 @@ class Reader(nn.Module):
     def __init__(self):
         super().__init__()
         self.conv = nn.Conv2d(3, 8, 3, padding=1)
-        self.memory = Recurrence(nn.LSTM, size=8, layers=1, dropout=0.0, bidirectional=False)
+        self.memory = Recurrence(nn.LSTM, size=8, layers=1, dropout=0.0)
 
     def forward(self, images):
         return self.memory(self.conv(images.float()).flatten(2).transpose(1, 2))

@@ -15,7 +15,7 @@ from detector.predictor import Predictor
 
 
 class SamplePictures(lightning.Callback):
-    """Writes `val_IMAGE_epoch_NUMBER.png`, truth beside prediction, and shows the same in TensorBoard.
+    """Writes `val_IMAGE_epoch_NUMBER.png`, ground truth beside prediction, and shows the same in TensorBoard.
 
     Args:
         folder: where to.
