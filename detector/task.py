@@ -18,6 +18,7 @@ from detector.decoders.dense import Dense
 from detector.evaluation.coco_map import NAMES, CocoMAP, check_backend
 from detector.evaluation.matches import Matches
 from detector.losses.dense_loss import DenseLoss
+from detector.losses.normaliser import keep_in_step, trains_with_others
 from detector.losses.set_loss import SetLoss
 from detector.model import Detector
 from detector.postprocess import write_out
@@ -74,6 +75,7 @@ class Task(lightning.LightningModule):
         return self._terms(self.detector(batch.images, batch.targets), batch.targets)
 
     def _terms(self, output: Output, targets: list[Target]) -> dict[str, Tensor]:
+        keep_in_step(len(output.passes) + 1, self.device)  # and the dense head's
         with torch.autocast(self.device.type, enabled=False):
             return {
                 **self.set_loss(output.passes, targets),
@@ -89,7 +91,9 @@ class Task(lightning.LightningModule):
         batch, reasons = loaded
         self._note(reasons)
         if not len(batch):
-            return None
+            keep_in_step(0, self.device)
+            zero = 0.0 * sum(p.sum() for p in self.detector.parameters() if p.requires_grad)
+            return zero if trains_with_others() else None  # the others wait for gradients
         self._warn_of_crowded(batch.targets)
         terms = self.losses(batch)
         loss = torch.stack(list(terms.values())).sum()

@@ -10,14 +10,15 @@ from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss
 
 from detector.errors import InputError
+from detector.losses.normaliser import normalisers
 from detector.types import Locations, Predictions, Target
 
 
 class DenseLoss:
     """Class and GIoU loss of every location.
 
-    Both terms are divided by the sum of their weights over the batch, at least 1: the class targets, and what each
-    positive's GIoU weighs.
+    Both terms are divided by the sum of their weights over the batch (see `normalisers`): the class targets, and what
+    each positive's GIoU weighs.
 
     Args:
         assigner: maps one image's `(logits, boxes, locations, target)` to positive locations, their objects, class
@@ -59,8 +60,8 @@ class DenseLoss:
         score = torch.cat(scores)
         weight = score if self.box_weight == "quality" else torch.cat(shares)
         giou = generalized_box_iou_loss(torch.cat(boxes), torch.cat(truth), reduction="none")
-        class_loss = self.class_loss(dense.logits, quality, positive) / score.sum().clamp(min=1.0)
+        targeted, weighed = normalisers(score.sum(), weight.sum())
         return {
-            "dense_class": self.class_weight * class_loss,
-            "dense_giou": self.giou_weight * (giou * weight).sum() / weight.sum().clamp(min=1.0),
+            "dense_class": self.class_weight * (self.class_loss(dense.logits, quality, positive) / targeted),
+            "dense_giou": self.giou_weight * (giou * weight).sum() / weighed,
         }

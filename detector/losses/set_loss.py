@@ -10,6 +10,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from detector.losses.monotone import monotone_loss
+from detector.losses.normaliser import normalisers
 from detector.losses.stop import stop_loss
 from detector.types import Assignment, Predictions, Target
 
@@ -17,7 +18,7 @@ from detector.types import Assignment, Predictions, Target
 class SetLoss:
     """Class, L1 and overlap loss of the matched slots; the others are to score nothing (DETR, section 3.1).
 
-    Each pass is matched for itself. All terms are divided by the number of objects in the batch (at least 1).
+    Each pass is matched for itself. All terms are divided by the number of objects in the batch (`normalisers`).
 
     In a draft, slots that were not matched answer too, for the object they overlap most, if by `near_iou`: they learn its
     box, the slots of an object sharing its weight, and its class, as sure as their box is good. So boxes and their quality
@@ -61,13 +62,12 @@ class SetLoss:
         logits, boxes = predictions.logits, predictions.boxes
         labels = torch.cat([target.labels for target in targets])
         truth = torch.cat([target.boxes for target in targets])
-        objects = max(1, len(labels))
         many = predictions.draft and self.near_iou is not None
         owners = _owners(boxes, assignments, targets, self.near_iou if many else None)
         image, slot = (owners >= 0).nonzero(as_tuple=True)
         owner = owners[image, slot]
 
-        share = 1 / owner.bincount(minlength=objects)[owner].to(boxes.dtype)
+        share = 1 / owner.bincount(minlength=len(labels))[owner].to(boxes.dtype)
         learning, answer = boxes[image, slot], truth[owner]
         l1 = (share * (learning - answer).abs().sum(1)).sum()
         overlap = (share * self.overlap_loss(learning, answer, reduction="none")).sum()
@@ -77,8 +77,9 @@ class SetLoss:
         quality[image, slot, labels[owner]] = iou.to(logits.dtype)
         positive[image, slot, labels[owner]] = True
         scores = self.class_loss(logits, quality, positive)
+        certain, objects = normalisers(quality.sum(), torch.tensor(len(labels)))
         if many:
-            scores = scores * objects / quality.sum().clamp(min=1)
+            scores = scores * objects / certain
         terms = {
             "class": self.class_weight * scores, "l1": self.l1_weight * l1, "overlap": self.overlap_weight * overlap,
             **predictions.losses,
