@@ -36,7 +36,7 @@ class Task(lightning.LightningModule):
         nms_threshold: of the reference, the dense head with non-maximum suppression.
         seed: of what is random in the model itself (dropout).
         run: plain values that go into the checkpoint, so that it can be rebuilt.
-        set_loss: of the decoder's passes. This and what follows is for training and validation; a test needs none of it.
+        set_loss: of the decoder's passes. This and what follows is for training and validation, no test needs it.
         dense_loss: of the dense head.
         optimizer: takes parameter groups; its `lr` is that of everything but the backbone.
         schedule: takes the optimizer and `total_steps`.
@@ -44,9 +44,9 @@ class Task(lightning.LightningModule):
     """
 
     def __init__(
-        self, detector: Detector, *, metric_backend: str, max_detections: int, nms_threshold: float, seed: int, run: dict,
-        set_loss: SetLoss | None = None, dense_loss: DenseLoss | None = None, optimizer: partial | None = None,
-        schedule: Callable | None = None, backbone_lr_factor: float = 1.0,
+        self, detector: Detector, *, metric_backend: str, max_detections: int, nms_threshold: float, seed: int,
+        run: dict, set_loss: SetLoss | None = None, dense_loss: DenseLoss | None = None,
+        optimizer: partial | None = None, schedule: Callable | None = None, backbone_lr_factor: float = 1.0,
     ):
         super().__init__()
         check_backend(metric_backend)

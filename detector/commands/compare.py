@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -33,7 +32,7 @@ def compare(config: DictConfig) -> None:
         log.warning("%s; left out", reason)
     made = table(rows, baseline=config.baseline, resamples=config.resamples, seed=config.seed)
     if config.rounds:
-        times = _times(rows, config.rounds, config.device, config.allow)
+        times = _times(rows, config)
         for row in made:
             row["milliseconds"] = times[row["name"]]
     folder = Path(config.output_dir)
@@ -64,18 +63,19 @@ def _keep_records(rows: dict[str, list[Run]], folder: Path) -> None:
             (folder / f"{file}.json").write_text(json.dumps(run.record, indent=1) + "\n")
 
 
-def _times(rows: dict[str, list[Run]], rounds: int, device: str, allow: Sequence[str]) -> dict[str, float]:
+def _times(rows: dict[str, list[Run]], config: DictConfig) -> dict[str, float]:
     """Milliseconds an image of the first run of each row, on the test images of the first run of all."""
     detectors, images = {}, []
     for name, runs in track(rows.items(), description="loading"):
         run = runs[0]
         checkpoint = read_checkpoint(run.folder / "checkpoints" / run.record["checkpoint"])
-        detectors[name] = load_detector(checkpoint, allow).to(device)
+        detectors[name] = load_detector(checkpoint, config.allow).to(config.device)
         if not images:
-            config = {**checkpoint["run"]["config"], **buildable(checkpoint, "data", allow=allow), "augmentation": None}
-            test = build_datamodule(config, class_names=checkpoint["run"]["class_names"]).test
+            data = {**buildable(checkpoint, "data", allow=config.allow), "augmentation": None}
+            data["seed"] = checkpoint["run"]["config"]["seed"]
+            test = build_datamodule(data, class_names=checkpoint["run"]["class_names"]).test
             samples = (test[(0, i)] for i in range(min(TIMED_IMAGES, len(test))))
             images = [sample.image for sample in samples if not isinstance(sample, Unreadable)]
     if not images:
         raise InputError("no test image could be read to time the runs on; rounds=0 leaves the timing out")
-    return milliseconds(detectors, torch.stack(images).to(device), rounds=rounds)
+    return milliseconds(detectors, torch.stack(images).to(config.device), rounds=config.rounds)

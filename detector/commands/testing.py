@@ -114,7 +114,7 @@ def test(task: Task, dataset: DetectionDataset, loader, trainer: lightning.Train
 def _suppression(decoder: nn.Module) -> str:
     if not isinstance(decoder, Dense):
         return "no NMS"
-    return f"NMS at {decoder.nms_threshold}" if decoder.soft_sigma is None else f"soft-NMS of sigma {decoder.soft_sigma}"
+    return f"NMS at {decoder.nms_threshold}" if decoder.soft_sigma is None else f"soft-NMS, sigma {decoder.soft_sigma}"
 
 
 def _facts(task: Task, metric: CocoMAP, matches: Matches, thresholds: np.ndarray) -> dict[str, object]:

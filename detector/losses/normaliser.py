@@ -1,8 +1,5 @@
-"""What losses are divided by, where several processes train together too.
-
-Their gradients are averaged. So that this is the gradient of one process that sees all their batches, each divides by the
-mean over processes, as in DETR. All must ask for that mean equally often, however many stages one's batch makes.
-"""
+"""What losses are divided by: where processes train together, by the mean over them (as in DETR), so that their
+averaged gradients are those of one process that sees all batches. All must ask for it equally often."""
 
 from __future__ import annotations
 
@@ -19,10 +16,7 @@ def trains_with_others() -> bool:
 
 def normalisers(*sums: Shaped[Tensor, ""]) -> tuple[Shaped[Tensor, ""], ...]:
     """Sums over a batch, at least 1; with other processes the means of theirs, at least 1 over all of them together.
-
-    Args:
-        sums: the first one is on the device of the loss.
-    """
+    The first is on the device of the loss."""
     least = 1
     if trains_with_others():
         together = torch.stack([one.to(sums[0].device, torch.float32) for one in sums])
@@ -32,12 +26,7 @@ def normalisers(*sums: Shaped[Tensor, ""]) -> tuple[Shaped[Tensor, ""], ...]:
 
 
 def keep_in_step(stages: int, device: torch.device) -> None:
-    """Stand in for stages that other processes have and this one lacks; they come before its own.
-
-    Args:
-        stages: how often this process is going to ask for two `normalisers`; 0 for a batch that is empty.
-        device: of the loss.
-    """
+    """Stand in for stages that others have and this process lacks, before its own; each asks for two `normalisers`."""
     if trains_with_others():
         most = torch.tensor(stages, device=device)
         distributed.all_reduce(most, distributed.ReduceOp.MAX)

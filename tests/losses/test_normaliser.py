@@ -28,13 +28,14 @@ def test_of_one_process():
 
 
 class ByHeart(Detector):
-    """Predicts for each image what it has learnt for it: an intermediate stage, a last one that asks for something itself,
-    and the dense head; where `noised`, there is a stage before them, from which nothing is learnt."""
+    """Predicts for each image what it has learnt for it: an intermediate stage, a last one with a loss of its own, and
+    the dense head; where `noised`, there is a stage before them, from which nothing is learnt."""
 
     def __init__(self, noised: bool = False):
         nn.Module.__init__(self)
         generator = torch.Generator().manual_seed(0)
-        grid = torch.stack(torch.meshgrid(torch.arange(4), torch.arange(4), indexing="xy"), -1).flatten(0, 1) / 4 + 0.125
+        grid = torch.stack(torch.meshgrid(torch.arange(4), torch.arange(4), indexing="xy"), -1).flatten(0, 1)
+        grid = grid / 4 + 0.125
         self.noised, self.locations = noised, Locations(grid, torch.full((16, 2), 0.25), [(4, 4)])
         self.logits = nn.Parameter(torch.randn(3, len(OBJECTS), 16, 2, generator=generator))
         self.boxes = nn.Parameter(torch.cat([grid - 0.15, grid + 0.15], -1).repeat(3, len(OBJECTS), 1, 1))
@@ -52,7 +53,8 @@ def gradients(images: slice, noised: bool = False) -> list[Tensor]:
     generator = torch.Generator().manual_seed(1)
     low = [torch.rand(count, 2, generator=generator) * 0.6 for count in OBJECTS]
     targets = [
-        Target(torch.cat([one, one + 0.3], 1), torch.arange(len(one)) % 2, number, (96, 128)) for number, one in enumerate(low)
+        Target(torch.cat([one, one + 0.3], 1), torch.arange(len(one)) % 2, number, (96, 128))
+        for number, one in enumerate(low)
     ][images]
     one_to_one = set_loss()
     one_to_one.near_iou, one_to_one.monotone_weight = 0.3, 1.0
