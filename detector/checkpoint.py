@@ -1,8 +1,9 @@
-"""What is read from a checkpoint, which may be somebody else's: whatever is in it, it runs no code but this package's."""
+"""What is read from a checkpoint, which may be anybody's: whatever is in it, no code is run but this package's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -18,13 +19,11 @@ from detector.training.task import Task
 
 
 def read_checkpoint(path: str | Path) -> dict:
-    """A checkpoint of this project, of whatever version, under today's names; no code that it may hold is run.
-
-    What its config names is not looked at here: whoever builds from it takes it from `buildable`.
+    """A checkpoint of this project, of whatever version, under today's names; no code that it may hold is run. To build
+    from its config use `buildable`.
 
     Raises:
-        InputError: there is no such file, it is something else, or files that training on from it could remove lie anywhere
-            but in a folder.
+        InputError: there is no such file, it is something else, or training on from it could remove files elsewhere.
     """
     if not Path(path).is_file():
         found = ", ".join(sorted(str(p) for p in Path("outputs").glob("**/best.ckpt"))[-5:]) or "none under outputs/"
@@ -40,44 +39,34 @@ def read_checkpoint(path: str | Path) -> dict:
         raise
     except Exception as error:
         raise InputError(f"{path} is no checkpoint of tools/train.py ({type(error).__name__}: {error})") from error
-    for text in _texts(checkpoint.get("callbacks")):  # Lightning removes what it takes for the checkpoints before
-        if "://" in text or "::" in text or ".." in Path(text).parts:
-            raise InputError(f"{path} says that checkpoints are at {text}, expected a plain path; do not train on from it")
+    # Lightning removes the checkpoints that these name when it trains on, and is misled by what is searched for here
+    if re.search(r"://|::|[/\\'\"]\.\.[/\\'\"]", repr(checkpoint.get("callbacks"))):
+        raise InputError(f"{path} names files elsewhere, which training on from it would remove; take another one")
     return checkpoint
 
 
-def _texts(node: object) -> Iterator[str]:
-    """All strings in nested containers, the keys among them."""
-    if isinstance(node, str):
-        yield node
-    elif isinstance(node, (dict, list, tuple)):
-        for one in [*node, *node.values()] if isinstance(node, dict) else node:
-            yield from _texts(one)
-
-
-def buildable(checkpoint: dict, *groups: str, allow: str | Sequence[str] = ()) -> dict:
-    """The groups of a checkpoint's config (`decoder`, `data`, …) from which something is to be built: all that is ever
-    built from a checkpoint has come through here.
+def buildable(checkpoint: dict, *groups: str, allow: Sequence[str] = ()) -> dict:
+    """Groups of a checkpoint's config (`decoder`, `data`, …): what is built from a checkpoint has come through here.
 
     Args:
         checkpoint: what `read_checkpoint` returned.
-        groups: names of the groups.
-        allow: packages beside this one whose classes may be built; the caller's word, never the checkpoint's.
+        groups: their names.
+        allow: packages whose classes may be built beside this one's, as the caller says, never the checkpoint.
 
     Raises:
-        InputError: they name anything but classes of those packages, or hold what OmegaConf would resolve.
+        InputError: they name anything but classes of those packages, or hold anything but plain values.
     """
     packages = ("detector", *([allow] if isinstance(allow, str) else allow))
-    config = checkpoint["run"]["config"]
+    found = {group: checkpoint["run"]["config"][group] for group in groups}
     for group in groups:
-        _check(config[group], group, packages)
-    return {group: config[group] for group in groups}
+        _check(found[group], group, packages)
+    return found
 
 
 def _check(node: object, place: str, packages: Sequence[str]) -> None:
     if isinstance(node, dict):
         for key, value in node.items():
-            if key == "_target_" and not _is_class(value, packages):
+            if key == "_target_" and not _is_class(str(value), packages):
                 raise InputError(
                     f"the checkpoint's {place} names {value!r}, but of what a checkpoint names only classes of "
                     f"{', '.join(packages)} are built; if it is a class of your own, pass allow=[ITS_PACKAGE]"
@@ -86,22 +75,19 @@ def _check(node: object, place: str, packages: Sequence[str]) -> None:
     elif isinstance(node, (list, tuple)):
         for number, value in enumerate(node):
             _check(value, f"{place}.{number}", packages)
-    elif node is not None and not isinstance(node, (str, int, float)) or isinstance(node, str) and "${" in node:
+    elif not isinstance(node, (str, int, float, type(None))) or "${" in str(node):  # which OmegaConf would resolve
         raise InputError(f"the checkpoint's {place} is {str(node)[:60]!r}, expected a plain value; train its run again")
 
 
-def _is_class(name: object, packages: Sequence[str]) -> bool:
-    """Whether a dotted name is that of a class of these packages, and not of one that they import from elsewhere."""
-
-    def inside(module: str) -> bool:
-        return any(f"{module}.".startswith(f"{package}.") for package in packages)
-
-    module, _, last = name.rpartition(".") if isinstance(name, str) else ("", "", "")
+def _is_class(name: str, packages: Sequence[str]) -> bool:
+    """Whether it is the dotted name of a class of these packages, and not of one that they import from elsewhere."""
+    within = tuple(f"{package}." for package in packages)
+    module, _, last = name.rpartition(".")
     try:
-        found = getattr(import_module(module), last) if inside(module) else None
+        found = getattr(import_module(module), last) if f"{module}.".startswith(within) else None
     except (ImportError, AttributeError):
         return False
-    return isinstance(found, type) and inside(found.__module__)
+    return isinstance(found, type) and f"{found.__module__}.".startswith(within)
 
 
 def thresholds_of(run: dict) -> list[float]:
@@ -114,14 +100,11 @@ def thresholds_of(run: dict) -> list[float]:
     return run.get("thresholds") or [0.5] * len(run["class_names"])
 
 
-def load_detector(checkpoint: dict, allow: str | Sequence[str] = ()) -> Detector:
-    """The trained network of a checkpoint, its weights being the averaged ones.
-
-    Args:
-        checkpoint, allow: as of `buildable`.
+def load_detector(checkpoint: dict, allow: Sequence[str] = ()) -> Detector:
+    """The trained network of a checkpoint, its weights being the averaged ones; arguments and errors as of `buildable`.
 
     Raises:
-        InputError: see `buildable`; or the weights do not fit the architecture that the checkpoint names.
+        InputError: the weights do not fit the architecture that the checkpoint names.
     """
     parts = buildable(checkpoint, "backbone", "neck", "proposals", "decoder", allow=allow)
     parts["backbone"] = {**parts["backbone"], "weights": None}  # they come from the checkpoint
@@ -130,7 +113,7 @@ def load_detector(checkpoint: dict, allow: str | Sequence[str] = ()) -> Detector
     return detector.eval()
 
 
-def load_task(checkpoint: dict, allow: str | Sequence[str] = ()) -> Task:
+def load_task(checkpoint: dict, allow: Sequence[str] = ()) -> Task:
     """The trained task of a checkpoint, to be tested; it has no losses and no optimizer. See `load_detector`."""
     config = checkpoint["run"]["config"]
     return Task(
@@ -140,13 +123,13 @@ def load_task(checkpoint: dict, allow: str | Sequence[str] = ()) -> Task:
     ).eval()
 
 
-def load(checkpoint: str | Path, device: str = "cpu", allow: str | Sequence[str] = ()) -> Predictor:
+def load(checkpoint: str | Path, device: str = "cpu", allow: Sequence[str] = ()) -> Predictor:
     """The detector of a checkpoint that `tools/train.py` wrote, ready to predict.
 
     Args:
         checkpoint: its path.
         device: where to run, as PyTorch names it.
-        allow: packages of your own whose classes the checkpoint may name.
+        allow: see `buildable`.
 
     Raises:
         InputError: there is no such file, it is no checkpoint of this project, or it names other classes.

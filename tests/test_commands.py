@@ -71,7 +71,7 @@ def test_eval_on_other_data(trained, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("options, suppression", [
-    ([], "NMS at 0.6"), (["decoder.soft_sigma=0.5"], "soft-NMS of sigma 0.5"),
+    ([], "NMS at 0.6"), (["decoder.soft_sigma=0.5"], "soft-NMS, sigma 0.5"),
 ])
 def test_the_dense_decoder_is_said_to_suppress(options, suppression, tmp_path, capsys):
     tiny = [word for word in TINY if not word.startswith("decoder.hidden_size")]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -72,10 +71,11 @@ def _to_time(rows: dict[str, list[Run]], device: str, allow: Sequence[str]) -> t
     for name, runs in track(rows.items(), description="loading"):
         run = runs[0]
         checkpoint = read_checkpoint(run.folder / "checkpoints" / run.record["checkpoint"])
-        detectors[name] = load_detector(checkpoint, allow).to(device)
+        detectors[name] = load_detector(checkpoint, config.allow).to(config.device)
         if not images:
-            config = {**checkpoint["run"]["config"], **buildable(checkpoint, "data", allow=allow), "augmentation": None}
-            test = build_datamodule(config, class_names=checkpoint["run"]["class_names"]).test
+            data = {**buildable(checkpoint, "data", allow=config.allow), "augmentation": None}
+            data["seed"] = checkpoint["run"]["config"]["seed"]
+            test = build_datamodule(data, class_names=checkpoint["run"]["class_names"]).test
             samples = (test[(0, i)] for i in range(min(TIMED_IMAGES, len(test))))
             images = [sample.image for sample in samples if not isinstance(sample, Unreadable)]
     if not images:

@@ -41,7 +41,8 @@ def worst_and_best(matches: Matches, thresholds: Float[np.ndarray, "C"], count: 
 
 def write_report(
     file: Path, *, title: str, facts: dict[str, object], scores: dict, reference: dict, suppression: str,
-    nms_threshold: float, tables: dict[str, list[dict]], folder: Path, examples: Sequence[tuple[str, Sequence[Image.Image]]],
+    nms_threshold: float, tables: dict[str, list[dict]], folder: Path,
+    examples: Sequence[tuple[str, Sequence[Image.Image]]],
 ) -> None:
     """Write an HTML page that needs no other file.
 

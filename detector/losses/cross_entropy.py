@@ -11,7 +11,7 @@ class CrossEntropy:
     """Binary cross-entropy of every class by itself: a score is to be 1 for what is there, whatever its box is like.
 
     Args:
-        negative_weight: of places and classes that answer for nothing; there are many more of them.
+        negative_weight: of places and classes of background; there are many more of them.
     """
 
     def __init__(self, *, negative_weight: float = 1.0):

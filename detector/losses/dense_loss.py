@@ -10,14 +10,15 @@ from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss
 
 from detector.errors import InputError
+from detector.losses.set_loss import normalisers
 from detector.types import Locations, Predictions, Target
 
 
 class DenseLoss:
     """Class and GIoU loss of every location.
 
-    Both terms are divided by the sum of their weights over the batch, at least 1: the class targets, and what each
-    positive's GIoU weighs.
+    Both terms are divided by the sum of their weights over the batch (see `normalisers`): the class targets, and what
+    each positive's GIoU weighs.
 
     Args:
         assigner: maps one image's `(logits, boxes, locations, target)` to positive locations, their objects, class
@@ -45,7 +46,7 @@ class DenseLoss:
         """The weighted terms `dense_class` and `dense_giou`."""
         quality = torch.zeros_like(dense.logits)
         positive = torch.zeros_like(dense.logits, dtype=torch.bool)
-        boxes, truth, scores, shares = [], [], [], []
+        boxes, ground_truth, scores, shares = [], [], [], []
         for i, target in enumerate(targets):
             places, objects, score, share = self.assigner(
                 dense.logits[i].detach(), dense.boxes[i].detach(), locations, target
@@ -53,14 +54,14 @@ class DenseLoss:
             quality[i, places, target.labels[objects]] = score.to(quality.dtype)
             positive[i, places, target.labels[objects]] = True
             boxes.append(dense.boxes[i, places])
-            truth.append(target.boxes[objects])
+            ground_truth.append(target.boxes[objects])
             scores.append(score)
             shares.append(share)
         score = torch.cat(scores)
         weight = score if self.box_weight == "quality" else torch.cat(shares)
-        giou = generalized_box_iou_loss(torch.cat(boxes), torch.cat(truth), reduction="none")
-        class_loss = self.class_loss(dense.logits, quality, positive) / score.sum().clamp(min=1.0)
+        giou = generalized_box_iou_loss(torch.cat(boxes), torch.cat(ground_truth), reduction="none")
+        targeted, weighed = normalisers(score.sum(), weight.sum())
         return {
-            "dense_class": self.class_weight * class_loss,
-            "dense_giou": self.giou_weight * (giou * weight).sum() / weight.sum().clamp(min=1.0),
+            "dense_class": self.class_weight * (self.class_loss(dense.logits, quality, positive) / targeted),
+            "dense_giou": self.giou_weight * (giou * weight).sum() / weighed,
         }

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float, Int64
+import torch.distributed as distributed
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 from torchvision.ops import box_iou
 
@@ -16,7 +17,7 @@ from detector.types import Assignment, StagePredictions, Target
 class SetLoss:
     """Class, L1 and overlap loss of the matched slots; the others are background (DETR, section 3.1).
 
-    Each stage is matched for itself. All terms are divided by the number of objects in the batch (at least 1).
+    Each stage is matched for itself. All terms are divided by the number of objects in the batch (`normalisers`).
 
     In a one-to-many stage, slots that were not matched answer too, for the object they overlap most, if by
     `positive_iou`: they learn its box, the slots of an object sharing its weight, and its class, with the IoU of their
@@ -58,13 +59,12 @@ class SetLoss:
         logits, boxes = predictions.logits, predictions.boxes
         labels = torch.cat([target.labels for target in targets])
         ground_truth = torch.cat([target.boxes for target in targets])
-        objects = max(1, len(labels))
         many = predictions.one_to_many and self.positive_iou is not None
         owners = _owners(boxes, assignments, targets, self.positive_iou if many else None)  # B Q
         image, slot = (owners >= 0).nonzero(as_tuple=True)  # P, of the P positive slots of all images
         owner = owners[image, slot]
 
-        share = 1 / owner.bincount(minlength=objects)[owner].to(boxes.dtype)
+        share = 1 / owner.bincount(minlength=len(labels))[owner].to(boxes.dtype)
         positives, answer = boxes[image, slot], ground_truth[owner]  # P 4
         l1 = (share * (positives - answer).abs().sum(1)).sum()
         overlap = (share * self.overlap_loss(positives, answer, reduction="none")).sum()
@@ -74,8 +74,9 @@ class SetLoss:
         quality[image, slot, labels[owner]] = iou.to(logits.dtype)
         positive[image, slot, labels[owner]] = True
         scores = self.class_loss(logits, quality, positive)
+        certain, objects = normalisers(quality.sum(), torch.tensor(len(labels)))
         if many:
-            scores = scores * objects / quality.sum().clamp(min=1)
+            scores = scores * objects / certain
         terms = {
             "class": self.class_weight * scores, "l1": self.l1_weight * l1, "overlap": self.overlap_weight * overlap,
             **predictions.losses,
@@ -100,3 +101,29 @@ def _owners(
         of_slots[assignment.slots] = before + assignment.objects
         before += len(target.labels)
     return owners
+
+
+def trains_with_others() -> bool:
+    """Whether gradients are averaged over processes; in validation, where some have more batches, they are not."""
+    return distributed.is_available() and distributed.is_initialized() and torch.is_grad_enabled()
+
+
+def normalisers(*sums: Shaped[Tensor, ""]) -> tuple[Shaped[Tensor, ""], ...]:
+    """Sums over a batch, at least 1; with other processes the means of theirs, at least 1 over all of them together.
+    The first is on the device of the loss."""
+    least = 1
+    if trains_with_others():
+        together = torch.stack([one.to(sums[0].device, torch.float32) for one in sums])
+        distributed.all_reduce(together)
+        sums, least = (together / distributed.get_world_size()).unbind(), 1 / distributed.get_world_size()
+    return tuple(one.clamp(min=least) for one in sums)
+
+
+def keep_in_step(stages: int, device: torch.device) -> None:
+    """Called by every process with the number of its losses: one without a batch, which has none, asks for `normalisers`
+    as often as the others, so that they do not wait for it."""
+    if trains_with_others():
+        most = torch.tensor(stages, device=device)
+        distributed.all_reduce(most, distributed.ReduceOp.MAX)
+        for _ in range(int(most) - stages):
+            normalisers(*torch.zeros(2, device=device))

@@ -17,7 +17,7 @@ def stop_loss(stop: Float[Tensor, "B Q"], assignments: list[Assignment]) -> Floa
     do not count.
 
     Args:
-        stop: logits that nothing is left to write at a step.
+        stop: logits that no object is left at a step.
         assignments: which slots, that is steps, answer for objects.
     """
     steps = torch.arange(stop.shape[1], device=stop.device)

@@ -17,7 +17,7 @@ from detector.data.dataset import DetectionDataset
 from detector.evaluation.coco_map import NAMES, CocoMAP, check_backend
 from detector.evaluation.matches import Matches
 from detector.losses.dense_loss import DenseLoss
-from detector.losses.set_loss import SetLoss
+from detector.losses.set_loss import SetLoss, keep_in_step, trains_with_others
 from detector.model import Detector
 from detector.postprocess import detections_of, suppress
 from detector.types import Batch, Output, Target
@@ -34,7 +34,7 @@ class Task(lightning.LightningModule):
         nms_threshold: of the reference, the dense head with non-maximum suppression.
         seed: of what is random in the model itself (dropout).
         run: plain values that go into the checkpoint, so that it can be rebuilt.
-        set_loss: of the decoder's stages. This and what follows is for training and validation; a test needs none of it.
+        set_loss: of the decoder's stages. This and what follows is for training and validation, no test needs it.
         dense_loss: of the dense head.
         optimizer: takes parameter groups; its `lr` is that of everything but the backbone.
         schedule: takes the optimizer and `total_steps`.
@@ -42,9 +42,9 @@ class Task(lightning.LightningModule):
     """
 
     def __init__(
-        self, detector: Detector, *, metric_backend: str, max_detections: int, nms_threshold: float, seed: int, run: dict,
-        set_loss: SetLoss | None = None, dense_loss: DenseLoss | None = None, optimizer: partial | None = None,
-        schedule: Callable | None = None, backbone_lr_factor: float = 1.0,
+        self, detector: Detector, *, metric_backend: str, max_detections: int, nms_threshold: float, seed: int,
+        run: dict, set_loss: SetLoss | None = None, dense_loss: DenseLoss | None = None,
+        optimizer: partial | None = None, schedule: Callable | None = None, backbone_lr_factor: float = 1.0,
     ):
         super().__init__()
         check_backend(metric_backend)
@@ -73,6 +73,7 @@ class Task(lightning.LightningModule):
         return self._terms(self.detector(batch.images, batch.targets), batch.targets)
 
     def _terms(self, output: Output, targets: list[Target]) -> dict[str, Tensor]:
+        keep_in_step(len(output.stages) + 1, self.device)  # and the dense head's
         with torch.autocast(self.device.type, enabled=False):
             return {
                 **self.set_loss(output.stages, targets),
@@ -88,7 +89,9 @@ class Task(lightning.LightningModule):
         batch, reasons = loaded
         self._note(reasons)
         if not len(batch):
-            return None
+            keep_in_step(0, self.device)
+            zero = 0.0 * sum(p.sum() for p in self.detector.parameters() if p.requires_grad)
+            return zero if trains_with_others() else None  # the others wait for gradients
         self._warn_of_crowded(batch.targets)
         terms = self.losses(batch)
         loss = torch.stack(list(terms.values())).sum()

@@ -33,7 +33,8 @@ def report(tmp_path_factory):
     picture = side_by_side(image, [[5, 5, 30, 30]], [1], metric.class_names, found([[6, 5, 31, 30]], [0.9], [1]))
     write_report(
         folder / "report.html", title="A <run>", facts={"decoder": "LSTM"}, scores=scores, reference=scores,
-        suppression="NMS at 0.3", nms_threshold=0.6, tables=tables, folder=folder / "analysis", examples=[("Worst", [picture]), ("Best", [])],
+        suppression="NMS at 0.3", nms_threshold=0.6, tables=tables, folder=folder / "analysis",
+        examples=[("Worst", [picture]), ("Best", [])],
     )
     return folder, tables, scores
 
