@@ -13,7 +13,7 @@ from torch import nn
 from detector.build import build_detector
 from detector.errors import InputError
 from detector.model import Detector
-from detector.old_names import modern_name, modernised
+from detector.old_names import modernised, rename_parameters
 from detector.predictor import Predictor
 from detector.training.task import Task
 
@@ -30,11 +30,9 @@ def read_checkpoint(path: str | Path) -> dict:
         raise InputError(f"no checkpoint {path}; found: {found}")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        run, states = checkpoint["run"], ("state_dict", "current_model_state")  # averaged, and to train on from
-        run["class_names"], checkpoint["state_dict"]
-        run["config"] = modernised(run["config"], str(path))
-        for key in states if states[1] in checkpoint else states[:1]:
-            checkpoint[key] = {modern_name(name): value for name, value in checkpoint[key].items()}
+        checkpoint["run"]["class_names"], checkpoint["state_dict"]
+        checkpoint["run"]["config"] = modernised(checkpoint["run"]["config"], str(path))
+        rename_parameters(checkpoint)
     except InputError:
         raise
     except Exception as error:

@@ -78,11 +78,14 @@ def modernised(config: dict, source: str) -> dict:
     return config
 
 
-def modern_name(parameter: str) -> str:
-    """Of a parameter in a checkpoint of any version."""
-    for old, new in MODULES.items():
-        parameter = parameter.replace(old, new)
-    return parameter
+def rename_parameters(checkpoint: dict) -> None:
+    """Give the parameters in a checkpoint of any version today's names: the averaged ones, and those to train on from."""
+    for key in ("state_dict", "current_model_state"):
+        for name in list(checkpoint.get(key, ())):
+            new = name
+            for old_part, new_part in MODULES.items():
+                new = new.replace(old_part, new_part)
+            checkpoint[key][new] = checkpoint[key].pop(name)
 
 
 def _moved(value):

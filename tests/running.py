@@ -32,5 +32,5 @@ def refused(capsys, tool: str, *arguments: str) -> str:
         command(tool, *arguments)
     assert ended.value.code not in (0, None)
     said = capsys.readouterr().err
-    assert "Traceback" not in said
+    assert "Traceback" not in said, said
     return said

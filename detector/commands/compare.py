@@ -33,7 +33,7 @@ def compare(config: DictConfig) -> None:
         log.warning("%s; left out", reason)
     folder = Path(config.output_dir)
     require_writable(folder, "output_dir")
-    timed = _to_time(rows, config.device, config.allow) if config.rounds else None  # what it refuses, before the work
+    timed = _to_time(rows, config) if config.rounds else None  # what it refuses, before the work
     made = table(rows, baseline=config.baseline, resamples=config.resamples, seed=config.seed)
     if timed:
         times = milliseconds(*timed, rounds=config.rounds)
@@ -65,7 +65,7 @@ def _keep_records(rows: dict[str, list[Run]], folder: Path) -> None:
             (folder / f"{file}.json").write_text(json.dumps(run.record, indent=1) + "\n")
 
 
-def _to_time(rows: dict[str, list[Run]], device: str, allow: Sequence[str]) -> tuple[dict, torch.Tensor]:
+def _to_time(rows: dict[str, list[Run]], config: DictConfig) -> tuple[dict, torch.Tensor]:
     """The detector of the first run of each row, and test images of the first run of all."""
     detectors, images = {}, []
     for name, runs in track(rows.items(), description="loading"):
@@ -80,4 +80,4 @@ def _to_time(rows: dict[str, list[Run]], device: str, allow: Sequence[str]) -> t
             images = [sample.image for sample in samples if not isinstance(sample, Unreadable)]
     if not images:
         raise InputError("no test image could be read to time the runs on; rounds=0 leaves the timing out")
-    return detectors, torch.stack(images).to(device)
+    return detectors, torch.stack(images).to(config.device)

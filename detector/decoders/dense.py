@@ -27,7 +27,7 @@ class Dense(nn.Module):
     @property
     def suppression(self) -> str:
         """What it does, for people."""
-        return f"NMS at {self.nms_threshold}" if self.soft_sigma is None else f"soft-NMS of sigma {self.soft_sigma}"
+        return f"NMS at {self.nms_threshold}" if self.soft_sigma is None else f"soft-NMS, sigma {self.soft_sigma}"
 
     def forward(self, scene: Scene, targets: list[Target] | None = None) -> list[StagePredictions]:
         scene.refuse_unread_levels()

@@ -107,10 +107,10 @@ def test_what_follows_training_runs_where_that_ran(tmp_path, monkeypatch):
             return function(*args, **kwargs)
         return noted
 
-    for name in ("choose_on_val", "multiply_adds", "Predictor"):
+    for name in ("choose_on_val", "macs", "Predictor"):
         monkeypatch.setattr(train_command, name, noting(name, getattr(train_command, name)))
     command("train", *TINY, *SHAPES, "tune_nms=true", f"hydra.run.dir={tmp_path}")
-    assert seen == dict.fromkeys(("choose_on_val", "multiply_adds", "Predictor"), "back")
+    assert seen == dict.fromkeys(("choose_on_val", "macs", "Predictor"), "back")
     assert where.count("left on the CPU") >= 2
 
 

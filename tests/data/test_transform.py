@@ -7,7 +7,7 @@ from PIL import Image
 from detector.data.dataset import read_image
 from detector.data.transform import Transform
 from detector.postprocess import detections_of
-from detector.types import Predictions
+from detector.types import StagePredictions
 
 
 def picture(width=160, height=120):
@@ -24,7 +24,7 @@ def test_round_trip_to_original_pixels(canvas):
     image, boxes, labels = Transform(canvas=canvas)(picture(), BOXES, LABELS, seed=0)
     assert image.shape == (3, canvas[1], canvas[0])
     logits = torch.nn.functional.one_hot(labels, 3).float()[None] * 20 - 10
-    (found,) = detections_of(Predictions(logits, boxes[None]), [(120, 160)])
+    (found,) = detections_of(StagePredictions(logits, boxes[None]), [(120, 160)])
     np.testing.assert_allclose(found.boxes.numpy(), BOXES, atol=0.02)
     assert found.labels.tolist() == LABELS.tolist()
 
