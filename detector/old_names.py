@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from detector.errors import InputError
 
-LAST_COMMIT = "9858abf"
+LAST_COMMIT = "3bca1f7"
 """The last that knows the options of `REMOVED`."""
 RENAMED = {
     "decoder.passes": "decoder.stages", "decoder.explore": "decoder.sampling_rate",

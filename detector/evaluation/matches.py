@@ -110,7 +110,7 @@ class Matches:
             raise InputError(f"{file.parent} has no {file.name}; test its run again")
         try:
             with np.load(file) as archive:
-                arrays = dict(archive)
+                arrays = {"matched" if name == "met" else name: archive[name] for name in archive}  # as it was called
         except (OSError, ValueError, EOFError, BadZipFile) as error:
             raise InputError(f"{file} cannot be read ({error}); test its run again") from None
         lacking = sorted({field.name for field in fields(Matches)} - set(arrays))
