@@ -30,8 +30,8 @@ class PredictionHead(nn.Module):
 
     def forward(self, hidden: Float[Tensor, "B Q H"], proposals: Predictions) -> StagePredictions:
         """Correct every proposal."""
-        logits = proposals.logits + self.classes(hidden).float()
         boxes = (box_logits(proposals) + self.box(hidden).float()).sigmoid()
+        logits = proposals.logits + self.classes(hidden).float()
         return StagePredictions(logits, box_convert(boxes, "cxcywh", "xyxy"))
 
     def scores(self, hidden: Float[Tensor, "B Q H"], logits: Float[Tensor, "B Q C"]) -> Float[Tensor, "B Q C"]:
