@@ -71,12 +71,12 @@ class LSTMAttention(nn.Module):
         where, score = scene.locations, scene.dense.logits.amax(-1)  # score: B L
         around = torch.cat([where.centres, 4 * where.strides], 1)  # L 4: a box of four cells a side around each location
         values, keys = self._values(scene)  # B L H
-        images = len(score)
+        images = len(score)  # B
         rows = torch.arange(images, device=score.device)
-        covered = torch.zeros_like(score)
+        covered = torch.zeros_like(score)  # B L
         going = torch.ones(images, 1, dtype=torch.bool, device=score.device)
-        hidden, cell = (state.expand(images, -1) for state in self.start)
-        box, classes = score.new_zeros(images, 4), score.new_zeros(images, self.num_classes)
+        hidden, cell = (state.expand(images, -1) for state in self.start)  # B H
+        box, classes = score.new_zeros(images, 4), score.new_zeros(images, self.num_classes)  # B 4, B C
         predicted, stops, pointers, answers, valid, attended = [], [], [], [], [], []
         for _ in range(steps):
             content = torch.einsum("bh,blh->bl", self.query(hidden), keys)
@@ -84,7 +84,7 @@ class LSTMAttention(nn.Module):
             correct = None if teacher is None else teacher.correct()
             index = point(logits.detach(), correct, self.sampling_rate)  # B
             attention = logits.softmax(-1)
-            context = torch.einsum("bl,blh->bh", attention.to(values.dtype), values)
+            context = torch.einsum("bl,blh->bh", attention.to(values.dtype), values)  # B H
             previous = self.previous(torch.cat([box, classes], 1))
             features = self.context(context) + self.focus(values[rows, index]) + previous  # B H
             features = self.dropout(self.input_norm(features).relu())
@@ -92,10 +92,10 @@ class LSTMAttention(nn.Module):
             proposal = Predictions(
                 score.new_full((images, 1, self.num_classes), self.prior_logit),
                 box_convert(around[index], "cxcywh", "xyxy").unsqueeze(1),
-            )
-            known = self.norm(hidden + features)
+            )  # B 1 C and B 1 4
+            known = self.norm(hidden + features)  # B H
             one = self.prediction_head(known.unsqueeze(1), proposal)  # of one slot
-            stop = self.stop(known).float()
+            stop = self.stop(known).float()  # B 1
             going = going & (stop.sigmoid() < self.stop_above)
             if teacher is None and not going.any():
                 break

@@ -94,15 +94,15 @@ class DenseHead(nn.Module):
 
     @torch.no_grad()
     def select(self, dense: Predictions, locations: Locations, slots: int) -> Predictions:
-        """The `slots` best local maxima over all levels, best first, cut from the graph.
+        """The `slots` best local maxima over all levels by descending score, cut from the graph.
 
         A location counts with its best class among those whose score is the largest in its window; the other locations
         follow only where there are too few maxima, or compete with `off_peak` times their score. Boxes are clipped to the
         canvas.
         """
-        scores = dense.logits.sigmoid()
+        scores = dense.logits.sigmoid()  # B L C
         levels = scores.split([rows * columns for rows, columns in locations.shapes], 1)
-        grids = [level.transpose(1, 2).unflatten(2, shape) for level, shape in zip(levels, locations.shapes)]
+        grids = [level.transpose(1, 2).unflatten(2, shape) for level, shape in zip(levels, locations.shapes)]  # B C h w
         peaks = []
         for grid in grids:
             largest = F.max_pool2d(grid, self.peak_window, stride=1, padding=self.peak_window // 2)
@@ -110,8 +110,8 @@ class DenseHead(nn.Module):
                 resize = F.adaptive_max_pool2d if other.shape[-1] > grid.shape[-1] else F.interpolate
                 largest = torch.maximum(largest, resize(other, grid.shape[-2:]))
             others = grid * self.off_peak if self.off_peak else grid - 1.0
-            peaks.append(torch.where(grid == largest, grid, others).flatten(2).amax(1))
-        best = torch.cat(peaks, 1).topk(min(slots, scores.shape[1]), dim=1).indices
+            peaks.append(torch.where(grid == largest, grid, others).flatten(2).amax(1))  # B hw
+        best = torch.cat(peaks, 1).topk(min(slots, scores.shape[1]), dim=1).indices  # B Q
         chosen = dense.gather(best)
         return Predictions(chosen.logits, chosen.boxes.clamp(0, 1))
 
