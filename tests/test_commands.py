@@ -70,6 +70,7 @@ def test_eval_on_other_data(trained, tmp_path, capsys):
     assert "1 images, decoder" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options, suppression", [
     ([], "NMS at 0.6"), (["decoder.soft_sigma=0.5"], "soft-NMS, sigma 0.5"),
 ])
@@ -86,6 +87,7 @@ def test_the_dense_decoder_is_said_to_suppress(options, suppression, tmp_path, c
     assert f"<th>decoder, {said}</th><th>dense head, NMS at 0.3</th>" in (tmp_path / "eval/report.html").read_text()
 
 
+@pytest.mark.slow
 def test_where_runs_and_sweeps_go(tmp_path, monkeypatch):
     """Without a directory being given: below outputs/, by experiment and time; of a sweep, a directory a job."""
     monkeypatch.chdir(tmp_path)
@@ -96,6 +98,7 @@ def test_where_runs_and_sweeps_go(tmp_path, monkeypatch):
     assert len(made) == 3 and all(map(re.fullmatch, (f"{moment}/0", f"{moment}/1", moment), made))
 
 
+@pytest.mark.slow
 def test_a_comparison_goes_on_where_it_stopped(tmp_path, capsys):
     tiny = [word for word in TINY if not word.startswith("decoder.")]
     arguments = [*tiny, "hidden_size=32", "slots=20", *SHAPES, "data.dataset.objects=[2,5]"]
@@ -166,6 +169,7 @@ def test_eval_and_predict_complain_too(tool, arguments, sentence, tmp_path, caps
     assert sentence in refused(capsys, tool, *arguments, f"hydra.run.dir={tmp_path}")
 
 
+@pytest.mark.slow
 def test_a_run_without_validation_is_tested_too(tmp_path):
     arguments = [word for word in TINY if "check_val" not in word]
     command("train", *arguments, *SHAPES, "trainer.check_val_every_n_epoch=5", f"hydra.run.dir={tmp_path}")
@@ -189,6 +193,7 @@ def test_the_environment_is_ignored_by_git():
     assert len(ran.stdout.split()) == 3
 
 
+@pytest.mark.slow
 def test_resuming_from_a_checkpoint(trained, tmp_path, capsys):
     last = trained / "checkpoints/last.ckpt"
     command(
@@ -207,6 +212,7 @@ def test_resuming_from_a_checkpoint(trained, tmp_path, capsys):
 @pytest.mark.parametrize("options, left", [
     (["logger=wandb", "logger.wandb.offline=true"], "wandb/offline-run-*/run-*.wandb"), (["logger=mlflow"], "mlflow.db"),
 ], ids=["wandb", "mlflow"])
+@pytest.mark.slow
 def test_loggers_without_a_network(options, left, tmp_path):
     command("train", *TINY, *SHAPES, "pictures=0", *options, f"hydra.run.dir={tmp_path}")
     wandb.teardown()  # its own process writes the file, and is done only when it ends, as it does with the command

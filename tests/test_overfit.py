@@ -29,6 +29,7 @@ def clear(record: Record, canvas: tuple[int, int]) -> bool:
     return len(sides) > 0 and bool((sides >= 6).all())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SETS)
 def test_four_images(name, shared_data, tmp_path):
     overrides = [override.format(shared=shared_data) for override in SETS[name]]

@@ -22,7 +22,9 @@ def readme_commands() -> list[str]:
     return [line.split("  #")[0].strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
-@pytest.mark.parametrize("line", readme_commands())
+@pytest.mark.parametrize("line", [
+    pytest.param(line, marks=pytest.mark.slow if " -m " in line else []) for line in readme_commands()
+])
 def test_readme_command(line, trained, tmp_path, monkeypatch):
     """Every command runs: those that train, on the small scene and briefly; those that install, as far as a dry run."""
     words = shlex.split(line)

@@ -94,6 +94,7 @@ def test_what_is_incidental_exists(tmp_path):
             node = node[part]
 
 
+@pytest.mark.slow
 def test_what_follows_training_runs_where_that_ran(tmp_path, monkeypatch):
     """Lightning moves the network to the CPU at the end of training and of testing."""
     where, seen = ["made"], {}

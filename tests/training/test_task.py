@@ -54,6 +54,7 @@ def fit(folder, *overrides, stop_after=None, checkpoint=None):
     return task, data, trainer
 
 
+@pytest.mark.slow
 def test_resuming_ends_with_the_weights_of_an_uninterrupted_run(tmp_path):
     straight, _, _ = fit(tmp_path / "straight")
     fit(tmp_path / "first", stop_after=2)
@@ -66,6 +67,7 @@ def test_resuming_ends_with_the_weights_of_an_uninterrupted_run(tmp_path):
     assert all(torch.equal(x, y) for x, y in zip(straight.parameters(), resumed.parameters()))
 
 
+@pytest.mark.slow
 def test_the_time_of_training_ends_with_it_and_counts_what_was_resumed(tmp_path):
     task, _, _ = fit(tmp_path / "first", stop_after=2)
     spent = task.train_seconds
@@ -221,6 +223,7 @@ if trainer.is_global_zero:
 """
 
 
+@pytest.mark.slow
 def test_two_processes_measure_what_one_does(tmp_path):
     """Two processes with half the batch each see the batches of one process; the metric is gathered over both."""
     results = []
