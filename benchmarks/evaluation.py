@@ -12,10 +12,10 @@ import torch
 
 from detector.data.annotations import Record
 from detector.data.dataset import DetectionDataset
+from detector.detections import Detections
 from detector.evaluation.analysis import analyse
 from detector.evaluation.coco_map import CocoMAP
 from detector.evaluation.matches import Matches
-from detector.detections import Detections
 
 CLASSES = 80
 

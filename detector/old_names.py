@@ -22,10 +22,10 @@ GRID = "detector.decoders.lstm_grid.LSTMGrid"
 POINTER = "detector.decoders.lstm_pointer.LSTMPointer"
 KEPT = {GRID: {"decoder.writes": "decoder.boxes_per_cell"}, POINTER: {"decoder.candidates": "decoder.candidates"}}
 """Decoders of which an option of `REMOVED` meant something else, and what it is called there."""
-PACKAGES = {"detector.schedules.": "detector.training.schedules.", "detector.callbacks.": "detector.training.callbacks."}
+PACKAGES = {f"detector.{name}.": f"detector.training.{name}." for name in ("schedules", "callbacks")}
 MODULES = {
-    ".decoder.passes.": ".decoder.stages.", ".decoder.draft.": ".decoder.intermediate.", ".reading.": ".region_features.",
-    ".memory.": ".sequence_model.", ".writing.": ".prediction_head.", ".liking.": ".pointer.",
+    ".decoder.passes.": ".decoder.stages.", ".decoder.draft.": ".decoder.intermediate.", ".liking.": ".pointer.",
+    ".memory.": ".sequence_model.", ".writing.": ".prediction_head.", ".reading.": ".region_features.",
     ".read_norm.": ".input_norm.", ".rezoom.": ".rezoom_features.", ".rewriting.": ".rezoom_head.",
 }
 """Parts of the names of parameters."""
@@ -69,7 +69,7 @@ def modernised(config: dict, source: str) -> dict:
             section[kept[key].rpartition(".")[2]] = value
         elif value != inert:
             raise InputError(
-                f"{source} was trained with {key}={value}, which is gone; commit {LAST_COMMIT} is the last that reads it"
+                f"{source} was trained with {key}={value}, which is gone; commit {LAST_COMMIT} is the last to read it"
             )
     for key, new in RENAMED.items():
         section, name = _section(config, key)
@@ -79,7 +79,7 @@ def modernised(config: dict, source: str) -> dict:
 
 
 def rename_parameters(checkpoint: dict) -> None:
-    """Give the parameters in a checkpoint of any version today's names: the averaged ones, and those to train on from."""
+    """Give the parameters in a checkpoint of any version today's names: averaged ones, and those to train on from."""
     for key in ("state_dict", "current_model_state"):
         for name in list(checkpoint.get(key, ())):
             new = name

@@ -12,9 +12,9 @@ from PIL import Image
 
 from detector.data.dataset import read_image
 from detector.data.transform import Transform
+from detector.detections import Detections
 from detector.model import Detector
 from detector.postprocess import detections_of
-from detector.detections import Detections
 from detector.types import Output
 
 Picture = str | Path | Image.Image | UInt8[np.ndarray, "H W 3"]

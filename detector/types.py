@@ -122,11 +122,11 @@ class Scene:
         Raises:
             InputError: the pyramid has finer levels, which would be made and read by nobody.
         """
-        unread = len(self.pyramid) - len(self.locations.shapes)
-        if unread:
+        if unread := len(self.pyramid) - len(self.locations.shapes):
             raise InputError(
-                f"neck.finest_stride makes {unread} level(s) finer than the dense head's, and this decoder looks only where "
-                "the dense head does: pass the same for proposals.finest_stride, or leave neck.finest_stride alone"
+                f"neck.finest_stride makes {unread} level(s) finer than the dense head's, and this decoder looks only "
+                "where the dense head does: pass the same for proposals.finest_stride, or leave neck.finest_stride "
+                "alone"
             )
 
 

@@ -92,7 +92,9 @@ def data_overrides(name: str, tmp_path: Path) -> list[str]:
     """How to point a data config at the small scene; a new format that fits neither writer adds its line here."""
     if name == "shapes":
         return ["data.dataset.splits={train: 4, val: 2, test: 2}"]
-    everything = ["data.canvas=[96,64]", "data.batch_size=2", "data.num_workers=0", "data.dataset.class_names=[cat,dog]"]
+    everything = [
+        "data.canvas=[96,64]", "data.batch_size=2", "data.num_workers=0", "data.dataset.class_names=[cat,dog]"
+    ]
     if "coco" in name:
         if not (tmp_path / "data").exists():
             write_coco(tmp_path / "data")

@@ -10,7 +10,6 @@ import sys
 import time
 
 import pytest
-import torch
 import wandb
 from PIL import Image
 from running import SHAPES, TINY, command, refused
@@ -25,8 +24,9 @@ def test_a_run_leaves_everything_in_its_directory(trained):
     names = {str(p.relative_to(trained)) for p in trained.rglob("*") if p.is_file()}
     assert names >= {
         "config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt", "metrics.json", "predictions.json",
-        "report.html", "analysis/mistakes.csv", "analysis/mistakes.json", "analysis/mistakes.png", "csv/metrics.csv", "train.json", "pictures/first_batch.png", "pictures/test_0.png",
-        "pictures/test_3.png", "pictures/val_0_epoch_1.png", "training.png",
+        "report.html", "analysis/mistakes.csv", "analysis/mistakes.json", "analysis/mistakes.png", "csv/metrics.csv",
+        "train.json", "pictures/first_batch.png", "pictures/test_0.png", "pictures/test_3.png",
+        "pictures/val_0_epoch_1.png", "training.png",
     }
     assert any("tfevents" in name for name in names)
     metrics = json.loads((trained / "metrics.json").read_text())
@@ -102,7 +102,8 @@ def test_where_runs_and_sweeps_go(tmp_path, monkeypatch):
 def test_a_comparison_goes_on_where_it_stopped(tmp_path, capsys):
     tiny = [word for word in TINY if not word.startswith("decoder.")]
     arguments = [*tiny, "hidden_size=32", "slots=20", *SHAPES, "data.dataset.objects=[2,5]"]
-    sweep = ["-m", "experiment=compare_shapes", *arguments, "decoder=mlp,dense", "seed=0,1", f"hydra.sweep.dir={tmp_path}"]
+    sweep = ["-m", "experiment=compare_shapes", *arguments, "decoder=mlp,dense", "seed=0,1"]
+    sweep += [f"hydra.sweep.dir={tmp_path}"]
     command("train", *sweep)
     folders = sorted(p.parent for p in tmp_path.rglob("record.json"))
     assert len(folders) == 4 and all(f"decoder={d}" in str(folders) for d in ("mlp", "dense"))
@@ -210,7 +211,8 @@ def test_resuming_from_a_checkpoint(trained, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("options, left", [
-    (["logger=wandb", "logger.wandb.offline=true"], "wandb/offline-run-*/run-*.wandb"), (["logger=mlflow"], "mlflow.db"),
+    (["logger=wandb", "logger.wandb.offline=true"], "wandb/offline-run-*/run-*.wandb"),
+    (["logger=mlflow"], "mlflow.db"),
 ], ids=["wandb", "mlflow"])
 @pytest.mark.slow
 def test_loggers_without_a_network(options, left, tmp_path):

@@ -35,16 +35,17 @@ def part(scene: Scene, image: int) -> Scene:
 
 
 def network_cases() -> list[str]:
-    single = [f"{group}={choice}" for group in ("backbone", "neck", "proposals", "decoder") for choice in choices(group)]
+    groups = ("backbone", "neck", "proposals", "decoder")
+    single = [f"{group}={choice}" for group in groups for choice in choices(group)]
     finer = [f"neck.finest_stride=4 decoder={decoder}" for decoder in ("lstm", "lstm_pointer", "lstm_grid")]
-    finest = [f"neck.finest_stride=4 proposals.finest_stride=4 decoder={decoder}" for decoder in ("lstm_attention", "dense")]
+    finest = [f"neck.finest_stride=4 proposals.finest_stride=4 decoder={name}" for name in ("lstm_attention", "dense")]
     return single + finer + finest
 
 
 @pytest.mark.parametrize("decoder", ["dense", "lstm_attention"])
 def test_levels_that_nobody_would_read(decoder, tmp_path):
     config = run_config(tmp_path, "neck.finest_stride=4", f"decoder={decoder}", *OFFLINE)
-    with pytest.raises(InputError, match="makes 1 level.s. finer than the dense head's, and this decoder looks only where"):
+    with pytest.raises(InputError, match="makes 1 level.s. finer than the dense head's, and this decoder looks only"):
         build_detector(config, num_classes=4)(batch(4).images)
 
 

@@ -14,7 +14,8 @@ from detector.postprocess import detections_of
 SETS = {
     "bccd": ["data=bccd", "data.dataset.root={shared}/bccd", "data.canvas=[256,192]"],
     "voc": [
-        "data=voc", "data.dataset.root={shared}/voc", "data.dataset.splits.train=[VOC2007/train]", "data.canvas=[192,192]",
+        "data=voc", "data.dataset.root={shared}/voc", "data.dataset.splits.train=[VOC2007/train]",
+        "data.canvas=[192,192]",
     ],
     "coco": [
         "data=coco", "data.dataset.root={shared}/coco_tiny", "data.canvas=[256,256]",

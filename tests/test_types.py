@@ -5,8 +5,8 @@ import sys
 import pytest
 import torch
 
-from detector.errors import InputError
 from detector.detections import Detections
+from detector.errors import InputError
 
 
 def detections() -> Detections:

@@ -11,7 +11,7 @@ from detector.errors import InputError
 if __name__ == "__main__":
     here = Path(__file__).parent
     try:
-        for year, folder in (("2007", "VOC2007"), ("2007-test", "VOC2007"), ("2012", "VOC2012")):
+        for year in ("2007", "2007-test", "2012"):
             source = DATASET_YEAR_DICT[year]
             unpacked = here / f".{year}.unpacked"
             if not unpacked.exists():

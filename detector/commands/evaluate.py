@@ -64,7 +64,8 @@ def evaluate(config: DictConfig) -> float:
         title=f"{run['name']}, {decoder_name(run)}: {config.split}",
     )
     if config.fiftyone:
-        count = write_fiftyone(Path(config.fiftyone), split=config.split, dataset=dataset, metric=task.metrics["decoder"])
+        folder, metric = Path(config.fiftyone), task.metrics["decoder"]
+        count = write_fiftyone(folder, split=config.split, dataset=dataset, metric=metric)
         print(f"{count} images, ground truth and predictions for FiftyOne are in {config.fiftyone}")
     if config.record:
         record = run_record(task, dataset, settings, config.split, trained)

@@ -42,7 +42,7 @@ def predict(config: DictConfig) -> None:
         raise InputError(f"batch_size is {config.batch_size}; it must be at least 1")
     folder = Path(config.output_dir)
     if folder.resolve() in {file.parent.resolve() for file in files}:
-        raise InputError(f"output_dir {folder} holds what is to be read, which would be overwritten; give another folder")
+        raise InputError(f"output_dir {folder} holds what is to be read, which would be overwritten; give another")
     require_writable(folder, "output_dir")
     predictor = load(config.checkpoint, device=config.device, allow=config.allow)
     videos = [file for file in files if file.suffix.lower() in ENDINGS]
@@ -109,7 +109,9 @@ def _draw(file: Path, drawn: Path, predictor: Predictor, config: DictConfig) -> 
     picture = draw(image, detections)
     picture.save(drawn)
     if config.animation:
-        lowest = predictor.thresholds if config.threshold is None else torch.full_like(predictor.thresholds, config.threshold)
+        lowest = predictor.thresholds
+        if config.threshold is not None:
+            lowest = torch.full_like(lowest, config.threshold)
         steps = frames(image, output, class_names=predictor.class_names, thresholds=lowest)
         ANIMATIONS[config.animation](steps, drawn.with_suffix(f".{config.animation}"))
     return picture, detections

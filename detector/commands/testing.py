@@ -7,24 +7,24 @@ import logging
 import warnings
 from pathlib import Path
 
-import lightning
 import numpy as np
 import torch
+from lightning import Trainer
 from PIL import Image
 
 from detector.checkpoint import thresholds_of
 from detector.data.dataset import DetectionDataset
-from detector.pictures.drawing import side_by_side
 from detector.errors import InputError
 from detector.evaluation.analysis import analyse, write_tables
 from detector.evaluation.calibration import calibration, calibration_error
 from detector.evaluation.coco_map import CocoMAP, table
 from detector.evaluation.crowding import duplicates
 from detector.evaluation.matches import Matches
-from detector.runs.record import rounded
 from detector.evaluation.report import worst_and_best, write_report
 from detector.evaluation.thresholds import best_thresholds
+from detector.pictures.drawing import side_by_side
 from detector.postprocess import detections_of, suppress
+from detector.runs.record import rounded
 from detector.training.task import Task
 
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips say nothing about the run
@@ -77,7 +77,7 @@ def set_nms(task: Task, threshold: float) -> None:
         task.detector.decoder.nms_threshold = threshold
 
 
-def test(task: Task, dataset: DetectionDataset, loader, trainer: lightning.Trainer, folder: Path, *, title: str) -> None:
+def test(task: Task, dataset: DetectionDataset, loader, trainer: Trainer, folder: Path, *, title: str) -> None:
     """Test, print the table, and write metrics, predictions, their matches with the ground truth, the analysis and the
     report to `folder`."""
     trainer.test(task, dataloaders=loader, verbose=False)
@@ -110,12 +110,11 @@ def test(task: Task, dataset: DetectionDataset, loader, trainer: lightning.Train
 
 
 def _facts(task: Task, metric: CocoMAP, matches: Matches, thresholds: np.ndarray) -> dict[str, object]:
-    images = max(1, len(metric.rows))
+    images, sure = max(1, len(metric.rows)), (matches.scores >= thresholds[matches.labels]).sum()
     return {
         "images, objects": f"{len(metric.rows)}, {len(matches.object_labels)}",
         "decoder": type(task.detector.decoder).__name__,
-        "boxes an image": f"{len(matches.scores) / images:.1f}, "
-                          f"{(matches.scores >= thresholds[matches.labels]).sum() / images:.1f} from the chosen scores on",
+        "boxes an image": f"{len(matches.scores) / images:.1f}, {sure / images:.1f} from the chosen scores on",
         "duplicates an image": f"{duplicates(matches, thresholds):.3f}",
         "mean distance of score and precision": f"{calibration_error(calibration(matches)):.3f}",
         "chosen scores": ", ".join(f"{name} {t:.2f}" for name, t in zip(metric.class_names, thresholds)),

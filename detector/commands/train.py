@@ -23,13 +23,13 @@ from detector.checkpoint import load_weights, read_checkpoint, thresholds_of
 from detector.commands.testing import choose_on_val, test
 from detector.data.datamodule import DataModule
 from detector.data.dataset import DetectionDataset
-from detector.pictures.drawing import draw
 from detector.errors import InputError
 from detector.evaluation import plots
-from detector.runs.cost import PeakMemory, macs
-from detector.runs.record import commit, machine, run_record
-from detector.runs.incidental import INCIDENTAL
+from detector.pictures.drawing import draw
 from detector.predictor import Predictor
+from detector.runs.cost import PeakMemory, macs
+from detector.runs.incidental import INCIDENTAL
+from detector.runs.record import commit, machine, run_record
 from detector.training.task import Task
 
 log = logging.getLogger(__name__)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +37,10 @@ class Shapes(DetectionDataset):
         size: (width, height) of the pictures in pixels.
         objects: fewest and most objects a picture; a picture too full for more stays with fewer.
         side: smallest and largest side of an object in pixels.
-        crowding: 0 … 1. At 0 no two boxes touch; above, up to three quarters of the objects are set next to an earlier one of the
-            same class and about the same size, the more of them and the closer the higher the value.
-        new_each_epoch: splits whose pictures are new in every epoch and with every seed; the others keep theirs, so that
-            runs of several seeds are tested on the same pictures.
+        crowding: 0 … 1. At 0 no two boxes touch; above, up to three quarters of the objects are set next to an earlier
+            one of the same class and about the same size, the more of them and the closer the higher the value.
+        new_each_epoch: splits whose pictures are new in every epoch and with every seed; the others keep theirs, so
+            that runs of several seeds are tested on the same pictures.
         seed: of pictures that are new, and of the augmentation.
         transform, on_bad_sample: see `DetectionDataset`.
         class_names: those of the shapes, in their order; given only to check that a checkpoint knows the same.
@@ -62,6 +61,7 @@ class Shapes(DetectionDataset):
         self.first = list(splits).index(split) * 10_000_000
         self.new_each_epoch = split in new_each_epoch
         self.pictures_seed = seed if self.new_each_epoch else 0
+        self.last: tuple[np.ndarray, Record] | None = None  # a sample asks for its record, then for its picture
         super().__init__(
             class_names=CLASS_NAMES, records=_Drawn(self, splits[split]), transform=transform,
             on_bad_sample=on_bad_sample, seed=seed,
@@ -76,9 +76,13 @@ class Shapes(DetectionDataset):
     def read(self, record: Record) -> UInt8[np.ndarray, "H W 3"]:
         return self.draw(record.image_id)[0]
 
-    @lru_cache(maxsize=2)  # a sample asks for its record, then for its picture
     def draw(self, number: int) -> tuple[UInt8[np.ndarray, "H W 3"], Record]:
         """Picture `number` and its ground truth."""
+        if self.last is None or self.last[1].image_id != number:
+            self.last = self._draw(number)
+        return self.last
+
+    def _draw(self, number: int) -> tuple[UInt8[np.ndarray, "H W 3"], Record]:
         random = np.random.default_rng([self.pictures_seed, self.first + number])
         width, height = self.size
         picture = _background(random, height, width)

@@ -26,8 +26,8 @@ class Transform:
     """
 
     def __init__(
-        self, *, canvas: tuple[int, int], transforms: Sequence[albumentations.BasicTransform | albumentations.BaseCompose] = (),
-        min_visibility: float = 0.0,
+        self, *, canvas: tuple[int, int], min_visibility: float = 0.0,
+        transforms: Sequence[albumentations.BasicTransform | albumentations.BaseCompose] = (),
     ):
         width, height = canvas
         self.canvas = (width, height)

@@ -8,8 +8,6 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from detector.data.annotations import Record, Report, fraction, label_of, make_record, require_split
 from detector.data.dataset import IMAGE_ENDINGS, DetectionDataset
 from detector.data.transform import Transform

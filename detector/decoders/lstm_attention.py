@@ -23,8 +23,8 @@ class LSTMAttention(nn.Module):
 
     In training its inputs are those of the ground truth (teacher forcing): it looks at the location in the middle of an
     object not yet predicted that has the largest logit, its attention learns to prefer any of those locations to all
-    others, and the box fed back is the object's; the other times its own choices stand (scheduled sampling, Bengio et al.
-    2015).
+    others, and the box fed back is the object's; the other times its own choices stand (scheduled sampling, Bengio et
+    al. 2015).
 
     Args:
         width, strides: of the pyramid.
@@ -69,7 +69,7 @@ class LSTMAttention(nn.Module):
             teacher = TeacherForcing(scene.locations, targets, self.sampling_rate)
         steps = self.slots if teacher is None else min(self.slots, teacher.most_objects + 1 + self.extra_steps)
         where, score = scene.locations, scene.dense.logits.amax(-1)  # score: B L
-        around = torch.cat([where.centres, 4 * where.strides], 1)  # L 4: a box of four cells a side around each location
+        around = torch.cat([where.centres, 4 * where.strides], 1)  # L 4: boxes of four cells a side around locations
         values, keys = self._values(scene)  # B L H
         images = len(score)  # B
         rows = torch.arange(images, device=score.device)

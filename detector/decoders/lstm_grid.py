@@ -16,8 +16,8 @@ from detector.types import Predictions, Scene, StagePredictions, Target
 
 class LSTMGrid(nn.Module):
     """In each cell of a grid an LSTM, its weights shared, predicts a few boxes around the cell, by descending score
-    (Stewart, Andriluka, Ng 2016, section 3), from the same features at every step: those of all levels over an area of two cells
-    a side.
+    (Stewart, Andriluka, Ng 2016, section 3), from the same features at every step: those of all levels over an area of
+    two cells a side.
 
     Each box is then corrected by the region features under it ("rezoom" in the authors' published code).
 
@@ -38,8 +38,9 @@ class LSTMGrid(nn.Module):
     """
 
     def __init__(
-        self, *, width: int, strides: list[int], num_classes: int, hidden_size: int, dropout: float, boxes_per_cell: int,
-        cells: str, stitch_above: float, cell_stride: int, cell_points: int, points: int, prior_score: float = 0.05,
+        self, *, width: int, strides: list[int], num_classes: int, hidden_size: int, dropout: float,
+        boxes_per_cell: int, cells: str, stitch_above: float, cell_stride: int, cell_points: int, points: int,
+        prior_score: float = 0.05,
     ):
         super().__init__()
         if cells not in ("stitch", "global"):
@@ -86,7 +87,8 @@ class LSTMGrid(nn.Module):
 
     def _cells(self, rows: int, columns: int, scene: Scene) -> Float[Tensor, "R 4"]:
         """A box of two cells a side around every cell's centre."""
-        side = torch.tensor([self.stride / scene.canvas[1], self.stride / scene.canvas[0]], device=scene.pyramid[0].device)
+        height, width = scene.canvas
+        side = torch.tensor([self.stride / width, self.stride / height], device=scene.pyramid[0].device)
         y, x = torch.meshgrid(
             torch.arange(rows, device=side.device) + 0.5, torch.arange(columns, device=side.device) + 0.5, indexing="ij"
         )

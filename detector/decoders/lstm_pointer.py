@@ -26,10 +26,10 @@ class LSTMPointer(nn.Module):
     pointed at is every refined proposal not taken yet, and the end. Besides the recurrent state, a proposal's own score
     counts, and how much of it those taken so far cover.
 
-    Training is by teacher forcing: among the proposals matched with objects not yet predicted, it takes the one with the
-    largest pointer logit, and its pointer learns to prefer any of them to all others, and the end when none is left;
-    sometimes its own choice stands (scheduled sampling), and afterwards it goes on for a few steps, to see background. At
-    inference the scores of a step are multiplied by the probability that it was not yet at the end.
+    Training is by teacher forcing: among the proposals matched with objects not yet predicted, it takes the one with
+    the largest pointer logit, and its pointer learns to prefer any of them to all others, and the end when none is
+    left; sometimes its own choice stands (scheduled sampling), and afterwards it goes on for a few steps, to see
+    background. At inference the scores of a step are multiplied by the probability that it was not yet at the end.
 
     Args:
         width, strides: of the pyramid.

@@ -22,11 +22,14 @@ class PredictionHead(nn.Module):
 
     def __init__(self, *, hidden_size: int, num_classes: int):
         super().__init__()
-        self.classes = nn.Sequential(nn.Linear(hidden_size, hidden_size), nn.ReLU(), nn.Linear(hidden_size, num_classes))
-        self.box = nn.Sequential(nn.Linear(hidden_size, hidden_size), nn.ReLU(), nn.Linear(hidden_size, 4))
+        self.classes, self.box = (
+            nn.Sequential(nn.Linear(hidden_size, hidden_size), nn.ReLU(), nn.Linear(hidden_size, size))
+            for size in (num_classes, 4)
+        )
         for output in (self.classes[-1], self.box[-1]):
-            nn.init.normal_(output.weight, std=1e-3)
-            nn.init.zeros_(output.bias)
+            weight, bias = output.parameters()
+            nn.init.normal_(weight, std=1e-3)
+            nn.init.zeros_(bias)
 
     def forward(self, hidden: Float[Tensor, "B Q H"], proposals: Predictions) -> StagePredictions:
         """Correct every proposal."""

@@ -18,10 +18,10 @@ from detector.types import Predictions, Scene, StagePredictions, Target
 class SequenceDecoder(nn.Module):
     """Predicts a box and class scores for every proposal, one after another by descending score.
 
-    A slot sees the region features of its proposal, its box and its class scores, and predicts corrections of the latter
-    two. What it knows of other slots is up to the sequence model: an object that an earlier slot has predicted is to be
-    answered as background, so that no non-maximum suppression is needed. Every further stage reads the list again at the
-    refined boxes, with weights of its own.
+    A slot sees the region features of its proposal, its box and its class scores, and corrects the latter two. What it
+    knows of other slots is up to the sequence model: an object that an earlier slot has predicted is to be answered as
+    background, so that no non-maximum suppression is needed. Every further stage reads the list again at the refined
+    boxes, with weights of its own.
 
     Args:
         width: channels of the pyramid.
@@ -34,10 +34,10 @@ class SequenceDecoder(nn.Module):
         slots: proposals read, the length of the sequence.
         stages: times the list is read.
         points: region features come from `points` × `points` places of every level.
-        feedback: whether a slot of the last stage is also given what earlier slots predicted: the largest product of its
-            proposal's IoU with an earlier one of its class and the score predicted for that one, and the logarithm of one
-            more than the sum of those products. The stages before are then one-to-many (`positive_iou` in `SetLoss`), and
-            the next reads their predictions by descending score. Not for `transformer`, which has no order.
+        feedback: whether a slot of the last stage is also given what earlier slots predicted: the largest product of
+            its proposal's IoU with an earlier one of its class and the score predicted for that one, and the logarithm
+            of one more than the sum of those products. The stages before are then one-to-many (`positive_iou` in
+            `SetLoss`), and the next reads their predictions by descending score. Not for the unordered `transformer`.
     """
 
     def __init__(
@@ -78,12 +78,13 @@ class DecoderStage(nn.Module):
         super().__init__()
         if feedback and not getattr(sequence_model, "causal", False):
             raise InputError(
-                "decoder.feedback needs a decoder whose slots depend on earlier ones alone: lstm, gru or mlp; otherwise "
-                "pass decoder.feedback=false"
+                "decoder.feedback needs a decoder whose slots depend on earlier ones alone: lstm, gru or mlp; "
+                "otherwise pass decoder.feedback=false"
             )
         self.feedback = nn.Linear(2, hidden_size) if feedback else None
         self.region_features = RegionFeatures(
-            width=width, strides=strides, num_classes=num_classes, hidden_size=hidden_size, dropout=dropout, points=points
+            width=width, strides=strides, num_classes=num_classes, hidden_size=hidden_size, dropout=dropout,
+            points=points,
         )
         self.sequence_model = sequence_model
         self.norm = nn.LayerNorm(hidden_size)

@@ -17,10 +17,10 @@ from detector.evaluation.counting import counting
 from detector.evaluation.crowding import by_number, by_overlap, by_size
 from detector.evaluation.matches import RECALLS, Matches
 from detector.evaluation.mistakes import MEANINGS, Mistakes
-from detector.runs.record import rounded
 from detector.evaluation.sequence import anytime, steps
 from detector.evaluation.thresholds import best_thresholds
 from detector.evaluation.voc_ap import voc_ap
+from detector.runs.record import rounded
 
 Table = list[dict]
 PICTURES = {
@@ -51,7 +51,7 @@ def analyse(
         "classes": [{"class": name, **row} for name, row in scores["per_class"].items()],
         "voc": voc_ap(metric),
         "precision_recall": [
-            {"recall": float(recall), **{name: curve[i] for name, curve in scores["precision"].items() if min(curve) >= 0}}
+            {"recall": float(recall), **{name: one[i] for name, one in scores["precision"].items() if min(one) >= 0}}
             for i, recall in enumerate(RECALLS)
         ],
         "mistakes": [

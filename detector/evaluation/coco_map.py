@@ -12,8 +12,8 @@ from jaxtyping import Float
 
 from detector.data.annotations import Record
 from detector.data.dataset import DetectionDataset
-from detector.errors import InputError
 from detector.detections import Detections
+from detector.errors import InputError
 
 NAMES = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
 MEANINGS = [

@@ -50,8 +50,8 @@ def by_size(matches: Matches) -> list[dict]:
 
 
 def duplicates(matches: Matches, thresholds: Float[np.ndarray, "C"]) -> float:
-    """Duplicates an image: boxes that show an object of their class once more, at IoU .5, with a score of at least their
-    class's threshold."""
+    """Duplicates an image: boxes that show an object of their class once more, at IoU .5, with a score of at least
+    their class's threshold."""
     _, iou = nearest_objects(matches)
     sure = matches.scores >= thresholds[matches.labels]
     again = sure & (iou >= 0.5) & ~matches.true_positive[:, 0] & ~matches.ignored[:, 0]

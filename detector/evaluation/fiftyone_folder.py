@@ -18,9 +18,9 @@ from detector.evaluation.coco_map import CocoMAP
 def write_fiftyone(folder: Path, *, split: str, dataset: DetectionDataset, metric: CocoMAP) -> int:
     """Write the tested images, their ground truth and what was found in them.
 
-    In FiftyOne: `fiftyone.Dataset.from_dir(dataset_dir=FOLDER, dataset_type=fiftyone.types.FiftyOneDataset)`. Each sample
-    is tagged with the split and has `ground_truth` (with `ignored` for what neither trains nor counts and `iscrowd`) and
-    `predictions` (with `confidence` and the `step` that predicted it). Images are copied into the folder.
+    In FiftyOne: `fiftyone.Dataset.from_dir(dataset_dir=FOLDER, dataset_type=fiftyone.types.FiftyOneDataset)`. Each
+    sample is tagged with the split and has `ground_truth` (with `ignored` for what neither trains nor counts and
+    `iscrowd`) and `predictions` (with `confidence` and the `step` that predicted it). Images are copied there.
 
     Args:
         folder: new, or empty.

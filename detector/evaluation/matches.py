@@ -77,9 +77,10 @@ class Matches:
         number = np.append(np.where(counted, np.cumsum(counted) - 1, -1), -1)  # the last is that of none
         return Matches(
             scores=rows[:, 5], labels=labels, images=images, boxes=boxes, steps=rows[:, 7].astype(np.int64),
-            matched=number[matched], ignored=(matched >= 0) & (number[matched] < 0), object_images=object_images[counted],
-            object_labels=object_labels[counted], object_boxes=object_boxes[counted], object_areas=areas[counted],
-            overlap=_largest_iou(groups, object_boxes)[counted], image_ids=image_ids,
+            matched=number[matched], ignored=(matched >= 0) & (number[matched] < 0), image_ids=image_ids,
+            object_images=object_images[counted], object_labels=object_labels[counted],
+            object_boxes=object_boxes[counted], object_areas=areas[counted],
+            overlap=_largest_iou(groups, object_boxes)[counted],
         )
 
     @property
@@ -146,7 +147,7 @@ class Matches:
     def _precision(
         self, weights: Int[np.ndarray, "R I"], order: Int[np.ndarray, "M"], objects: Float[np.ndarray, "I"]
     ) -> Float[np.ndarray, "R T"]:
-        """AP of one class, `order` being its detections by descending score; nan where a resample holds no object of it."""
+        """AP of one class; `order`: its detections by descending score; nan in a resample without an object of it."""
         total = weights @ objects
         mine, true_positive = weights[:, None, self.images[order]], self.true_positive[order].T
         hits = np.cumsum(mine * true_positive, -1, dtype=np.float64)

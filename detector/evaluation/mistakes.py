@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Int64
 
 from detector.evaluation.matches import Matches, by_image, keep, pairwise_iou
 
@@ -37,7 +37,7 @@ class Mistakes:
 
     @staticmethod
     def of(matches: Matches) -> Mistakes:
-        """Sort the detections, in the order of TIDE's own code: localisation, classification, duplicate, background, both.
+        """Sort the detections, in the order of TIDE's code: localisation, classification, duplicate, background, both.
 
         A detection that matched an object that does not count is no mistake.
         """

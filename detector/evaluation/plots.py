@@ -125,8 +125,8 @@ def counting(rows: list[dict], file: Path) -> None:
     rows = rows[:MOST_CLASSES]
     figure, axes = plt.subplots(figsize=(max(4.5, 0.35 * len(rows) + 3), 3.4))
     at = np.arange(len(rows))
-    axes.bar(at - 0.2, [row["mean absolute error"] for row in rows], 0.38, label="mean absolute error", color=COLOURS[0])
-    axes.bar(at + 0.2, [row["bias"] for row in rows], 0.38, label="bias", color=COLOURS[4])
+    for offset, name, colour in ((-0.2, "mean absolute error", COLOURS[0]), (0.2, "bias", COLOURS[4])):
+        axes.bar(at + offset, [row[name] for row in rows], 0.38, label=name, color=colour)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xticks(at, [row["class"] for row in rows], rotation=45, ha="right")
     axes.set(ylabel="boxes less objects, an image", title="Counting")

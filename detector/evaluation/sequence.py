@@ -34,9 +34,9 @@ def steps(matches: Matches, thresholds: np.ndarray) -> list[dict]:
     """What every step does.
 
     Returns:
-        A row a step, from 1: `images` that have it, `score` (the mean), `object` (the share of boxes with at least their
-        class's threshold), `background` (the rest), `true positive` (the share that matched an object at IoU .5) and
-        `found` (of all objects, the share matched at this step).
+        A row a step, from 1: `images` that have it, `score` (the mean), `object` (the share of boxes with at least
+        their class's threshold), `background` (the rest), `true positive` (the share that matched an object at IoU .5)
+        and `found` (of all objects, the share matched at this step).
     """
     rows, true_positive, objects = [], matches.true_positive[:, 0], max(1, len(matches.object_labels))
     for step in range(int(matches.steps.max(initial=-1)) + 1):

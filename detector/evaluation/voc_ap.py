@@ -13,15 +13,15 @@ def voc_ap(metric: CocoMAP) -> list[dict]:
     """AP at IoU .5 a class, by both rules of Pascal VOC (Everingham et al. 2015, section 4.2).
 
     Unlike COCO's matching, a detection takes the object of its class that it overlaps most, difficult ones included: if
-    that one is difficult it does not count, if one of higher score has it already it is a false positive, even where another object
-    is free.
+    that one is difficult it does not count, if one of higher score has it already it is a false positive, even where
+    another object is free.
 
     Args:
         metric: holds the detections and the ground truth; objects that COCO ignores are the difficult ones.
 
     Returns:
-        A row a class: `class`, `objects`, `AP 2007` (the mean of precision at eleven recalls), `AP 2010` (the area under
-        the precision envelope); nan without objects.
+        A row a class: `class`, `objects`, `AP 2007` (the mean of precision at eleven recalls), `AP 2010` (the area
+        under the precision envelope); nan without objects.
     """
     ground_truth: dict[int, dict[int, list]] = {category: {} for category in metric.category_ids}
     for one in metric.ground_truth["annotations"]:
@@ -36,12 +36,12 @@ def voc_ap(metric: CocoMAP) -> list[dict]:
         by_image = np.argsort(mine[:, 0], kind="stable")
         images = mine[by_image, 0]
         objects = 0
-        for image, annotations in ground_truth[category].items():
-            difficult = np.array([bool(a["iscrowd"]) or a["area"] >= BEYOND_EVERY_AREA for a in annotations])
+        for image, those in ground_truth[category].items():
+            difficult = np.array([bool(a["iscrowd"]) or a["area"] >= BEYOND_EVERY_AREA for a in those])
             objects += int((~difficult).sum())
             here = by_image[np.searchsorted(images, image) : np.searchsorted(images, image, "right")]
-            iou = pairwise_iou(corners(mine[here, 1:5]), corners(np.array([a["bbox"] for a in annotations], dtype=float)))
-            taken = np.zeros(len(annotations), dtype=bool)
+            iou = pairwise_iou(corners(mine[here, 1:5]), corners(np.array([a["bbox"] for a in those], dtype=float)))
+            taken = np.zeros(len(those), dtype=bool)
             for place, best, most in zip(here, iou.argmax(1), iou.max(1)):
                 if most < 0.5:
                     continue

@@ -26,8 +26,8 @@ class DenseLoss:
         class_loss: see `detector.losses`.
         class_weight, giou_weight: of the two terms.
         box_weight: what a positive's GIoU weighs. `quality`: as much as its class target, as in TOOD; `equal`: as much
-            as its share in its object, so that objects whose boxes are still poor, tiny ones above all, learn as fast as
-            others.
+            as its share in its object, so that objects whose boxes are still poor, tiny ones above all, learn as fast
+            as others.
     """
 
     def __init__(

@@ -87,7 +87,8 @@ class SetLoss:
 
 
 def _owners(
-    boxes: Float[Tensor, "B Q 4"], assignments: list[Assignment], targets: list[Target], positive_iou: float | None = None
+    boxes: Float[Tensor, "B Q 4"], assignments: list[Assignment], targets: list[Target],
+    positive_iou: float | None = None,
 ) -> Int64[Tensor, "B Q"]:
     """The object each slot answers for, numbered over all images; -1 for none.
 
@@ -120,8 +121,8 @@ def normalisers(*sums: Shaped[Tensor, ""]) -> tuple[Shaped[Tensor, ""], ...]:
 
 
 def keep_in_step(stages: int, device: torch.device) -> None:
-    """Called by every process with the number of its losses: one without a batch, which has none, asks for `normalisers`
-    as often as the others, so that they do not wait for it."""
+    """Called by every process with the number of its losses: one without a batch, which has none, asks for
+    `normalisers` as often as the others, so that they do not wait for it."""
     if trains_with_others():
         most = torch.tensor(stages, device=device)
         distributed.all_reduce(most, distributed.ReduceOp.MAX)

@@ -16,8 +16,8 @@ class Lexicographic(Matcher):
     """Bipartite matching with the costs (o, r, d), compared in that order (Stewart et al. 2016, section 3).
 
     o is 1 where the centre of the slot's box lies outside the object, else 0; r is the rank of the slot; d is the L1
-    distance of the boxes, normalised corner coordinates. Of all assignments, those of least Σ o are compared by Σ r, and
-    those of them that are equal by Σ d. Classes play no part.
+    distance of the boxes, normalised corner coordinates. Of all assignments, those of least Σ o are compared by Σ r,
+    and those of them that are equal by Σ d. Classes play no part.
     """
 
     def assign(
@@ -44,5 +44,6 @@ class Lexicographic(Matcher):
         rank_weight = 4 * STEPS * pairs + 1
         outside_weight = rank_weight * (len(boxes) * pairs + 1)
         if outside_weight * (pairs + 1) >= 2**53:  # the assignment is computed in doubles
-            raise OverflowError(f"{len(boxes)} slots and {len(ground_truth)} objects are too many for the lexicographic matcher")
+            sizes = f"{len(boxes)} slots and {len(ground_truth)} objects"
+            raise OverflowError(f"{sizes} are too many for the lexicographic matcher")
         return outside * outside_weight + rank * rank_weight + distance

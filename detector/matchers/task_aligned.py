@@ -33,8 +33,8 @@ class TaskAligned:
 
         Returns:
             The P positive locations, the object of each, the class target of each (0 … 1), and the share of each in its
-            object: the metric scaled so that its largest value for an object is 1; 1 for each where no box of an object's
-            locations overlaps it yet.
+            object: the metric scaled so that its largest value for an object is 1; 1 for each where no box of an
+            object's locations overlaps it yet.
         """
         if len(target.labels) == 0:
             empty = target.labels.new_empty(0)

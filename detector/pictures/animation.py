@@ -120,5 +120,6 @@ def _titled(picture: Image.Image, title: str) -> Image.Image:
     width, height = picture.width + picture.width % 2, picture.height + 2 * size
     page = Image.new("RGB", (width, height + height % 2), "white")  # even sides, which video wants
     page.paste(picture)
-    ImageDraw.Draw(page).text((6, picture.height + size // 3), title, fill="black", font=ImageFont.load_default(size=size))
+    font = ImageFont.load_default(size=size)
+    ImageDraw.Draw(page).text((6, picture.height + size // 3), title, fill="black", font=font)
     return page

@@ -92,8 +92,8 @@ def _place(
             x, y = min(max(x, 0.0), picture[0] - width), min(max(y, 0.0), picture[1] - height)
             place = (x, y, x + width, y + height)
             covered = sum(
-                max(0.0, min(place[2], other[2]) - max(x, other[0])) * max(0.0, min(place[3], other[3]) - max(y, other[1]))
-                for other in texts_at
+                max(0.0, min(place[2], right) - max(x, left)) * max(0.0, min(place[3], bottom) - max(y, top))
+                for left, top, right, bottom in texts_at
             )
             if covered < least:
                 best, least = place, covered

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from rich.progress import Progress
 
-from detector.pictures.drawing import draw
-from detector.errors import InputError
-from detector.predictor import Predictor
 from detector.detections import Detections
+from detector.errors import InputError
+from detector.pictures.drawing import draw
+from detector.predictor import Predictor
 
 log = logging.getLogger(__name__)
 ENDINGS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")

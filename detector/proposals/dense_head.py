@@ -73,7 +73,9 @@ class DenseHead(nn.Module):
             layers += [nn.Conv2d(width, width, 3, padding=1, bias=False), nn.GroupNorm(width // 8, width), nn.ReLU()]
         return nn.Sequential(*layers)
 
-    def forward(self, pyramid: list[Float[Tensor, "B D _ _"]], canvas: tuple[int, int]) -> tuple[Predictions, Locations]:
+    def forward(
+        self, pyramid: list[Float[Tensor, "B D _ _"]], canvas: tuple[int, int]
+    ) -> tuple[Predictions, Locations]:
         """Score every location and draw a box from it.
 
         Args:
@@ -97,8 +99,8 @@ class DenseHead(nn.Module):
         """The `slots` best local maxima over all levels by descending score, cut from the graph.
 
         A location counts with its best class among those whose score is the largest in its window; the other locations
-        follow only where there are too few maxima, or compete with `off_peak` times their score. Boxes are clipped to the
-        canvas.
+        follow only where there are too few maxima, or compete with `off_peak` times their score. Boxes are clipped to
+        the canvas.
         """
         scores = dense.logits.sigmoid()  # B L C
         levels = scores.split([rows * columns for rows, columns in locations.shapes], 1)

@@ -21,9 +21,9 @@ NEEDED = ("options", "seed", "data", "split", "images", "decoder", "parameters",
           "train_seconds", "boxes_per_image", "metrics", "crowding")
 """Of a record."""
 COLUMNS = (
-    "name", "seeds", "AP", "AP_std", "AP_low", "AP_high", "AP50", "AP75", "AP_best", "recall_apart", "recall_overlapping",
-    "difference", "difference_low", "difference_high", "p", "boxes", "parameters", "multiply_adds", "milliseconds", "minutes",
-    "megabytes",
+    "name", "seeds", "AP", "AP_std", "AP_low", "AP_high", "AP50", "AP75", "AP_best", "recall_apart",
+    "recall_overlapping", "difference", "difference_low", "difference_high", "p", "boxes", "parameters",
+    "multiply_adds", "milliseconds", "minutes", "megabytes",
 )
 """Of a table, all of them in its CSV file."""
 HEADINGS = {
@@ -51,11 +51,12 @@ class Run:
         """
         file = folder / "record.json"
         if not file.is_file():
-            raise InputError(f"{folder} has no record.json: it is not finished; the command that made it goes on with it")
+            raise InputError(f"{folder} has no record.json: not finished; the command that made it goes on with it")
         try:
             record = json.loads(file.read_text())
         except ValueError as error:
-            raise InputError(f"{file}, line {getattr(error, 'lineno', 1)}: not JSON ({error}); test the run again") from None
+            line = getattr(error, "lineno", 1)
+            raise InputError(f"{file}, line {line}: not JSON ({error}); test the run again") from None
         lacking = [key for key in NEEDED if key not in record]
         if lacking:
             raise InputError(f"{file} lacks {', '.join(lacking)}: it is of an older version; test its run again")
@@ -75,13 +76,14 @@ class Run:
         points = {}
         for file in self.folder.glob("csv*/metrics.csv"):
             with file.open() as lines:
-                points |= {int(row["epoch"]) + 1: float(row["val/AP"]) for row in csv.DictReader(lines) if row.get("val/AP")}
+                rows = [row for row in csv.DictReader(lines) if row.get("val/AP")]
+            points |= {int(row["epoch"]) + 1: float(row["val/AP"]) for row in rows}
         return sorted(points.items())
 
 
 def gather(pattern: str) -> tuple[dict[str, list[Run]], list[str]]:
-    """Finished runs under a folder, or under all that a pattern names, by the options in which they differ (by the values
-    alone where it is one option, and none of the data); runs of one row differ in their seed alone.
+    """Finished runs under a folder, or under all that a pattern names, by the options in which they differ (by the
+    values alone where it is one option, and none of the data); runs of one row differ in their seed alone.
 
     Returns:
         The rows, and a sentence about every run that was left out: unfinished, broken, or a second one of equal options
@@ -147,12 +149,12 @@ def table(rows: dict[str, list[Run]], *, baseline: str | None, resamples: int, s
 
     The interval of AP is the 95 % percentile interval of the bootstrap over test images (Efron 1979) of the mean over
     seeds. The difference from the baseline is taken resample by resample, the same images for both (paired); p is twice
-    the smaller share of resamples on either side of zero, the sample itself counted with them: it is never 0 (Davison and
-    Hinkley 1997, chapter 4).
+    the smaller share of resamples on either side of zero, the sample itself counted with them: it is never 0 (Davison
+    and Hinkley 1997, chapter 4).
 
-    AP counts every predicted box, however many; `AP_best` (at top n+1) those alone that have the highest scores in their
-    image, one more than it holds objects: how a decoder that predicts a box for every proposal compares with one that
-    stops by itself.
+    AP counts every predicted box, however many; `AP_best` (at top n+1) those alone that have the highest scores in
+    their image, one more than it holds objects: how a decoder that predicts a box for every proposal compares with one
+    that stops by itself.
 
     Args:
         rows: of `gather`.
@@ -251,5 +253,5 @@ def shown(key: str, value) -> str:
         return ""
     if key in ("name", "seeds"):
         return str(value)
-    digits = {"boxes": 1, "parameters": 2, "multiply_adds": 2, "milliseconds": 1, "minutes": 1, "megabytes": 0}.get(key, 3)
-    return f"{value:.{digits}f}"
+    digits = {"boxes": 1, "parameters": 2, "multiply_adds": 2, "milliseconds": 1, "minutes": 1, "megabytes": 0}
+    return f"{value:.{digits.get(key, 3)}f}"

@@ -10,8 +10,8 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from detector.runs.comparison import HEADINGS, Run, besides_data, mean, of_data, shown
 from detector.evaluation.plots import STYLES, finish
+from detector.runs.comparison import HEADINGS, Run, besides_data, mean, of_data, shown
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
@@ -99,7 +99,8 @@ def _finish(figure: plt.Figure, styles: dict[str, dict], file: Path, *, title: s
     """One legend for all panels; write and close."""
     shown_as = [{**style, **({} if lines else {"linestyle": "none"})} for style in styles.values()]
     figure.axes[-1].legend(
-        [Line2D([], [], **style) for style in shown_as], ["\n".join(textwrap.wrap(name or "all", 40)) for name in styles],
+        [Line2D([], [], **style) for style in shown_as],
+        ["\n".join(textwrap.wrap(name or "all", 40)) for name in styles],
         loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small",
     )
     figure.suptitle(title)

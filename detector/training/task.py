@@ -139,8 +139,9 @@ class Task(lightning.LightningModule):
         if not len(batch):
             return
         output = self.detector(batch.images)
+        dense = suppress(output.scene.dense, threshold=self.nms_threshold)
         self._update("decoder", detections_of(output.stages[-1], _sizes(batch)), batch)
-        self._update("dense_nms", detections_of(suppress(output.scene.dense, threshold=self.nms_threshold), _sizes(batch)), batch)
+        self._update("dense_nms", detections_of(dense, _sizes(batch)), batch)
 
     def on_test_epoch_end(self) -> None:
         for row in ("decoder", "dense_nms"):

@@ -142,7 +142,10 @@ def test_no_images(tmp_path):
 
 
 def test_real_coco(shared_data):
-    splits = {s: {"annotations": f"annotations/instances_{s}2017.json", "images": f"images/{s}2017"} for s in ("train", "val")}
+    splits = {
+        name: {"annotations": f"annotations/instances_{name}2017.json", "images": f"images/{name}2017"}
+        for name in ("train", "val")
+    }
     train, val = (coco(shared_data / "coco_tiny", splits=splits, split=split) for split in splits)
     assert (len(train), len(val)) == (32, 6) and len(train.class_names) == 80 and train.category_ids[-1] == 90
     assert sum(len(r.boxes) for d in (train, val) for r in d.records) == 424

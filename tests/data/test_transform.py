@@ -45,7 +45,9 @@ def test_boxes_follow_every_kind_of_transform(transform, back):
     image, boxes, labels = Transform(canvas=(160, 120), transforms=[transform])(
         picture(), box, np.array([1]), seed=0
     )
-    left = (transform.x_max - transform.x_min, transform.y_max - transform.y_min) if isinstance(transform, A.Crop) else (160, 120)
+    left = (160, 120)
+    if isinstance(transform, A.Crop):
+        left = (transform.x_max - transform.x_min, transform.y_max - transform.y_min)
     pixels = boxes.numpy() * [*left, *left]
     np.testing.assert_allclose(back(pixels), box, atol=0.05)
 

@@ -8,9 +8,9 @@ from small_decoders import changed_at, proposals, pyramid, randomised, same_step
 
 from detector.decoders import sequence_decoder as module
 from detector.decoders.gru import GRU
-from detector.decoders.sequence_decoder import parallel_segments
 from detector.decoders.lstm import LSTM
 from detector.decoders.mlp import MLP
+from detector.decoders.sequence_decoder import parallel_segments
 from detector.decoders.transformer import Transformer
 from detector.errors import InputError
 from detector.types import Predictions
@@ -46,7 +46,9 @@ def test_feedback_starts_as_no_feedback():
     """Going segment by segment changes nothing as long as feedback weighs nothing."""
     given = proposals()
     for kind, options in ((LSTM, {}), (LSTM, {"layers": 2}), (GRU, {}), (MLP, {})):
-        without, with_feedback = (randomised(sequence_decoder(kind, stages=1, feedback=fed, **options)) for fed in (False, True))
+        without, with_feedback = (
+            randomised(sequence_decoder(kind, stages=1, feedback=fed, **options)) for fed in (False, True)
+        )
         with_feedback.load_state_dict(without.state_dict(), strict=False)
         for parameter in with_feedback.stages[0].feedback.parameters():
             torch.nn.init.zeros_(parameter)
@@ -115,5 +117,5 @@ def test_segments_give_what_single_steps_give(kind, options, monkeypatch):
 
 def test_feedback_comes_from_earlier_steps_alone():
     assert same_steps(randomised(sequence_decoder(feedback=True, stages=1)), *changed_at(4)) == [True] * 4 + [False] * 6
-    with pytest.raises(InputError, match="feedback needs a decoder whose slots depend on earlier ones alone: lstm, gru or"):
+    with pytest.raises(InputError, match="needs a decoder whose slots depend on earlier ones alone: lstm, gru or"):
         sequence_decoder(Transformer, feedback=True, heads=2)

@@ -34,8 +34,10 @@ def attention(**options) -> LSTMAttention:
 
 def grid(**options) -> LSTMGrid:
     torch.manual_seed(0)
-    options = {"boxes_per_cell": 5, "cells": "stitch", "stitch_above": 0.5, "cell_stride": 32, "cell_points": 3, "points": 2,
-               **options}
+    options = {
+        "boxes_per_cell": 5, "cells": "stitch", "stitch_above": 0.5, "cell_stride": 32, "cell_points": 3, "points": 2,
+        **options,
+    }
     return LSTMGrid(**SHARED, **options)
 
 
@@ -65,7 +67,8 @@ def test_the_pointer_takes_no_proposal_twice_and_stops():
     given = proposals()
     with torch.no_grad():
         intermediate, last = decoder(scene(given))
-    assert intermediate.one_to_many and intermediate.boxes.shape == (2, 10, 4) and last.boxes.shape == (2, 8, 4) and last.valid.all()
+    assert intermediate.one_to_many and intermediate.boxes.shape == (2, 10, 4)
+    assert last.boxes.shape == (2, 8, 4) and last.valid.all()
     for image in range(2):
         nearest = torch.cdist(last.boxes[image], given.boxes[image]).argmin(1)
         assert len(nearest.unique()) == 8

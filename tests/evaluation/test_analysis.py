@@ -66,10 +66,11 @@ def test_by_size(matches):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_sizes_equal_pycocotools(seed):
-    """Where nothing is ignored and no box could have matched an object of another size, so that both define the same."""
+    """Where nothing is ignored and no box could have matched an object of another size: both define the same."""
     records, detections = random_scene(seed)
     records = [record(r.image_id, r.boxes[::3], r.labels[::3]) for r in records]
-    metric = metric_of(records, {r.image_id: found(r.boxes, np.linspace(0.9, 0.5, len(r.boxes)), r.labels) for r in records})
+    detections = {r.image_id: found(r.boxes, np.linspace(0.9, 0.5, len(r.boxes)), r.labels) for r in records}
+    metric = metric_of(records, detections)
     theirs, ours = metric.compute(), by_size(Matches.of(metric))
     for row, name in zip(ours, ("APs", "APm", "APl")):
         assert row["AP"] == pytest.approx(theirs[name], nan_ok=True)
@@ -115,7 +116,7 @@ def test_thresholds_are_the_best_of_all():
         mine = counts & (matches.labels == label)
         objects = (matches.object_labels == label).sum()
 
-        def f1_at(threshold):
+        def f1_at(threshold, mine=mine, objects=objects):
             passed = mine & (matches.scores >= threshold)
             return 2 * matches.true_positive[passed, 0].sum() / (passed.sum() + objects)
 
@@ -126,7 +127,8 @@ def test_thresholds_are_the_best_of_all():
 def test_calibration(matches):
     rows = calibration(matches, bins=2)
     assert [row["detections"] for row in rows] == [1, 5]
-    assert rows[0]["precision"] == 0.0 and rows[1]["precision"] == pytest.approx(2 / 5) and rows[1]["score"] == pytest.approx(0.7)
+    assert rows[0]["precision"] == 0.0
+    assert rows[1]["precision"] == pytest.approx(2 / 5) and rows[1]["score"] == pytest.approx(0.7)
     assert calibration_error(rows) == pytest.approx((1 * 0.4 + 5 * 0.3) / 6)
     assert np.isnan(calibration_error(calibration(Matches.of(metric_of([record(1, [], [])], {1: found([], [], [])})))))
 

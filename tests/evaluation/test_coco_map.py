@@ -7,10 +7,10 @@ import torch
 
 from detector.data.annotations import Record
 from detector.data.dataset import DetectionDataset
+from detector.detections import Detections
 from detector.errors import InputError
 from detector.evaluation.coco_map import NAMES, CocoMAP, table
 from detector.evaluation.matches import Matches
-from detector.detections import Detections
 
 
 class Truth(DetectionDataset):
@@ -24,8 +24,9 @@ def record(image_id, boxes, labels, ignored=None, crowd=None, size=(400, 400)):
     boxes = np.array(boxes, dtype=np.float64).reshape(-1, 4)
     n = len(boxes)
     return Record(
-        image_id, Path("none"), size, boxes, np.array(labels, dtype=np.int64), np.array(ignored or [False] * n, dtype=bool),
-        np.array(crowd or [False] * n, dtype=bool), (boxes[:, 2:] - boxes[:, :2]).prod(1),
+        image_id, Path("none"), size, boxes, np.array(labels, dtype=np.int64),
+        np.array(ignored or [False] * n, dtype=bool), np.array(crowd or [False] * n, dtype=bool),
+        (boxes[:, 2:] - boxes[:, :2]).prod(1),
     )
 
 

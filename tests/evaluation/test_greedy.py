@@ -52,7 +52,8 @@ def test_every_detection_meets_whom_pycocotools_says(seed, detections):
     matches = Matches.of(metric)
     ours = {}
     for i in range(len(matches.scores)):
-        key = (matches.image_ids[matches.images[i]], metric.category_ids[matches.labels[i]], matches.scores[i], matches.steps[i])
+        image, category = matches.image_ids[matches.images[i]], metric.category_ids[matches.labels[i]]
+        key = (image, category, matches.scores[i], matches.steps[i])
         met = [None if j < 0 else matches.object_boxes[j] for j in matches.matched[i]]
         met = [None if box is None else [*box[:2], *(box[2:] - box[:2])] for box in met]
         ours[key] = met, matches.ignored[i].tolist()

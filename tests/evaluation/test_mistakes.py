@@ -5,8 +5,8 @@ import pytest
 from test_coco_map import found, random_scene, record, score
 from test_matches import metric_of
 
-from detector.evaluation.mistakes import KINDS, Mistakes
 from detector.evaluation.matches import Matches
+from detector.evaluation.mistakes import KINDS, Mistakes
 
 
 def mistakes_of(records, detections) -> Mistakes:
@@ -15,7 +15,8 @@ def mistakes_of(records, detections) -> Mistakes:
 
 def test_one_of_each_kind_by_hand():
     """cat, dog, cat, dog and a cat that counts for nothing; a detection for each kind of mistake."""
-    cat, dog, far, lost, ignored = [0, 0, 100, 100], [200, 0, 300, 100], [0, 200, 100, 300], [200, 200, 300, 300], [0, 350, 50, 400]
+    cat, dog, far = [0, 0, 100, 100], [200, 0, 300, 100], [0, 200, 100, 300]
+    lost, ignored = [200, 200, 300, 300], [0, 350, 50, 400]
     records = [record(1, [cat, dog, far, lost, ignored], [0, 1, 0, 1, 0], ignored=[False] * 4 + [True])]
     boxes = [cat, [0, 0, 100, 90], dog, [0, 200, 100, 230], [220, 0, 300, 30], [350, 350, 390, 390], ignored]
     mistakes = mistakes_of(records, {1: found(boxes, [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3], [0, 0, 0, 0, 0, 1, 0])})
@@ -32,9 +33,9 @@ def test_one_of_each_kind_by_hand():
     now = 51 / 101 / 2
     # the second cat at rank 4 of 4 (the duplicate and the wrong class before it): precision 2 / 4
     assert gains["localisation"] == pytest.approx((51 + 50 * 0.5) / 101 / 2 - now)
-    assert gains["classification"] == pytest.approx((51 + 51) / 101 / 2 - now)  # one of two dogs, before its other mistake
+    assert gains["classification"] == pytest.approx((51 + 51) / 101 / 2 - now)  # one of two dogs, before its mistake
     assert gains["missed"] == pytest.approx(0.0)  # no dog is found even so
-    assert gains["duplicate"] == gains["both"] == gains["background"] == pytest.approx(0.0)  # they come after all that is found
+    assert gains["duplicate"] == gains["both"] == gains["background"] == pytest.approx(0.0)  # after all that is found
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -58,11 +59,12 @@ def test_fixed_detections_score_what_is_claimed(seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_the_kinds_sum_up(seed):
     mistakes = mistakes_of(*scene(seed))
-    assert sum(mistakes.count().values()) - mistakes.missed.sum() + mistakes.kind.count("true positive") + mistakes.kind.count(
-        "ignored") == len(mistakes.kind)
+    no_mistakes = sum(mistakes.kind.count(kind) for kind in ("true positive", "ignored"))
+    assert sum(mistakes.count().values()) - mistakes.missed.sum() + no_mistakes == len(mistakes.kind)
     meant = np.zeros(len(mistakes.missed), dtype=bool)
     meant[mistakes.intended[mistakes.intended >= 0]] = True
-    assert (mistakes.matches.found[:, 0].astype(int) + (meant & ~mistakes.matches.found[:, 0]) + mistakes.missed == 1).all()
+    found_here = mistakes.matches.found[:, 0]
+    assert (found_here.astype(int) + (meant & ~found_here) + mistakes.missed == 1).all()
 
 
 def test_the_order_of_images_and_detections_does_not_matter():
@@ -102,4 +104,5 @@ def scene(seed: int):
 
 def without(one, missed: list):
     stays = [not counted or box not in missed for box, counted in zip(one.boxes.tolist(), ~one.ignored)]
-    return record(one.image_id, one.boxes[stays], one.labels[stays], one.ignored[stays].tolist(), one.crowd[stays].tolist())
+    ignored, crowd = one.ignored[stays].tolist(), one.crowd[stays].tolist()
+    return record(one.image_id, one.boxes[stays], one.labels[stays], ignored, crowd)

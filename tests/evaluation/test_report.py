@@ -10,10 +10,10 @@ from PIL import Image
 from test_coco_map import found, random_scene, record
 from test_matches import metric_of
 
-from detector.pictures.drawing import side_by_side
 from detector.evaluation.analysis import analyse, write_tables
 from detector.evaluation.matches import Matches
 from detector.evaluation.report import image_f1, worst_and_best, write_report
+from detector.pictures.drawing import side_by_side
 
 HALF = np.array([0.5, 0.5])
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -44,8 +44,10 @@ def test_every_table_is_there_as_json_and_csv_and_most_as_pictures(report):
     for name in tables:
         assert (folder / f"analysis/{name}.json").exists() and (folder / f"analysis/{name}.csv").exists()
     drawn = sorted(file.stem for file in (folder / "analysis").glob("*.png"))
-    assert drawn == ["anytime", "calibration", "confusion", "counting", "mistakes", "number", "overlap", "precision_recall",
-                     "size", "steps"]
+    assert drawn == [
+        "anytime", "calibration", "confusion", "counting", "mistakes", "number", "overlap", "precision_recall", "size",
+        "steps",
+    ]
     for name in drawn:
         with Image.open(folder / f"analysis/{name}.png") as picture:
             assert picture.width > 300
@@ -55,7 +57,8 @@ def test_what_stands_in_it(report):
     folder, tables, scores = report
     text = (folder / "report.html").read_text()
     assert "<th>decoder, NMS at 0.3</th><th>dense head, NMS at 0.6</th>" in text
-    assert f"{scores['AP']:.3f}" in text and "A &lt;run&gt;" in text and "&lt;cat&gt;" in text and "dog &amp; co" in text
+    assert f"{scores['AP']:.3f}" in text
+    assert "A &lt;run&gt;" in text and "&lt;cat&gt;" in text and "dog &amp; co" in text
     assert text.count("<img") == 11 and not re.search(r'(src|href)="(?!data:|#)', text)  # nothing from outside
     for row in tables["mistakes"]:
         assert f"<td>{row['count']}</td><td>{row['ΔAP50']:.3f}</td>" in text
@@ -91,10 +94,14 @@ def test_a_browser_shows_it(report, tmp_path):
 
 def test_worst_and_best_images():
     box, other = [0, 0, 50, 50], [100, 100, 150, 150]
-    records = [record(1, [box], [0]), record(2, [box, other], [0, 0]), record(3, [], []), record(4, [box], [0]), record(5, [], [])]
+    records = [
+        record(1, [box], [0]), record(2, [box, other], [0, 0]), record(3, [], []), record(4, [box], [0]),
+        record(5, [], []),
+    ]
     matches = Matches.of(metric_of(records, {
         1: found([box, other], [0.9, 0.8], [0, 0]),  # a true and a false positive: F1 2 / 3
-        2: found([box, other], [0.9, 0.8], [0, 0]), 3: found([box], [0.4], [0]), 4: found([box], [0.4], [0]),  # too unsure
+        2: found([box, other], [0.9, 0.8], [0, 0]), 3: found([box], [0.4], [0]),
+        4: found([box], [0.4], [0]),  # too unsure
         5: found([box], [0.9], [0]),
     }))
     assert image_f1(matches, HALF) == pytest.approx([2 / 3, 1, np.nan, 0, 0], nan_ok=True)

@@ -88,7 +88,8 @@ def test_fixed_order():
 
 def test_first_k_takes_the_first_slots_in_any_order():
     ground_truth = torch.tensor([[0.1, 0.1, 0.3, 0.3], [0.6, 0.6, 0.9, 0.9]])
-    boxes = torch.stack([ground_truth[1] + 0.2, ground_truth[0] + 0.2, ground_truth[0], ground_truth[1]])  # the perfect ones come too late
+    # the perfect ones come too late
+    boxes = torch.stack([ground_truth[1] + 0.2, ground_truth[0] + 0.2, ground_truth[0], ground_truth[1]])
     (assignment,) = FirstK(**COSTS)(predictions(boxes), [target(ground_truth)])
     assert pairs(assignment) == {0: 1, 1: 0}
     (whole,) = Hungarian(**COSTS)(predictions(boxes), [target(ground_truth)])
@@ -97,9 +98,11 @@ def test_first_k_takes_the_first_slots_in_any_order():
 
 @pytest.mark.parametrize("matcher", [Hungarian(**COSTS), FirstK(**COSTS), Lexicographic(), FixedOrder()])
 def test_slots_answer_only_for_their_region(matcher):
-    """Two halves of two slots each; two objects are centred in the left half, none in the right, and one on the line."""
+    """Two halves of two slots each; two objects are centred in the left half, none in the right, one on the line."""
     halves = torch.tensor([[0.0, 0.0, 0.5, 2.0], [0.5, 0.0, 2.0, 2.0]]).repeat_interleave(2, 0)
-    ground_truth = torch.tensor([[0.0, 0.0, 0.2, 0.2], [0.1, 0.3, 0.4, 0.5], [0.4, 0.0, 0.6, 0.2], [0.0, 0.6, 0.1, 0.9]])
+    ground_truth = torch.tensor(
+        [[0.0, 0.0, 0.2, 0.2], [0.1, 0.3, 0.4, 0.5], [0.4, 0.0, 0.6, 0.2], [0.0, 0.6, 0.1, 0.9]]
+    )
     given = predictions(ground_truth[[2, 3, 0, 1]])
     given.regions = halves
     (assignment,) = matcher(given, [target(ground_truth)])

@@ -31,7 +31,8 @@ def test_no_other_assignment_costs_less(slots, objects, seed):
         every = (list(zip(range(slots), chosen)) for chosen in itertools.permutations(range(objects), slots))
     least = min(sum(cost[s, o].item() for s, o in pairing) for pairing in every)
     found = cost[assignment.slots, assignment.objects].sum().item()
-    assert len(assignment.slots) == len(set(assignment.slots.tolist())) == len(set(assignment.objects.tolist())) == pairs
+    slots, objects = assignment.slots.tolist(), assignment.objects.tolist()
+    assert len(slots) == len(set(slots)) == len(set(objects)) == pairs
     assert found == pytest.approx(least, abs=1e-5)
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from detector.pictures.drawing import _place, draw, draw_boxes, side_by_side, step_colours
 from detector.detections import Detections
+from detector.pictures.drawing import _place, draw, draw_boxes, side_by_side, step_colours
 
 GREY = np.full((120, 200, 3), 128, dtype=np.uint8)
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from scenes import write_video
 
-from detector.errors import InputError
-from detector.predictor import Predictor
 from detector.detections import Detections
+from detector.errors import InputError
 from detector.pictures.video import detect_in_video
+from detector.predictor import Predictor
 
 
 class Finds(Predictor):
@@ -24,9 +24,8 @@ class Finds(Predictor):
         for image in images:
             rows, columns = np.nonzero(image[..., 0] > 180)
             box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-            found.append(Detections(
-                torch.tensor([box], dtype=torch.float32), torch.tensor([0.9]), torch.tensor([0]), torch.tensor([0]), ["spot"]
-            ))
+            boxes, zero = torch.tensor([box], dtype=torch.float32), torch.tensor([0])
+            found.append(Detections(boxes, torch.tensor([0.9]), zero, zero, ["spot"]))
         return found
 
 

@@ -30,7 +30,8 @@ def test_locations_are_cell_centres():
 
 
 def test_scores_start_at_the_prior():
-    dense, _ = head(prior=0.01)([torch.randn(1, 16, 4, 6), torch.randn(1, 16, 2, 3), torch.randn(1, 16, 1, 2)], (32, 48))
+    pyramid = [torch.randn(1, 16, 4, 6), torch.randn(1, 16, 2, 3), torch.randn(1, 16, 1, 2)]
+    dense, _ = head(prior=0.01)(pyramid, (32, 48))
     assert (dense.logits.sigmoid() - 0.01).abs().max() < 0.01
 
 
@@ -48,12 +49,13 @@ def test_local_maxima_come_first_best_first():
 
 
 def test_other_locations_compete_with_a_share_of_their_score():
-    """The neighbour of the peak of .95 has .948: a half of it is less than the peak of .73 and more than that of .12."""
+    """The neighbour of the peak of .95 has .948: half of it is less than the peak of .73, more than that of .12."""
     scores = torch.full((1, 25, 2), -9.0)
     scores[0, 12, 0], scores[0, 13, 0], scores[0, 14, 1], scores[0, 0, 0] = 3.0, 2.9, 1.0, -2.0
     dense = Predictions(scores, torch.rand(1, 25, 4))
     first = {
-        share: head(off_peak=share).select(dense, locations_of([(5, 5)]), 4).logits[0].amax(1) for share in (0.0, 0.5, 1.0)
+        share: head(off_peak=share).select(dense, locations_of([(5, 5)]), 4).logits[0].amax(1)
+        for share in (0.0, 0.5, 1.0)
     }
     assert first[0.0].tolist()[:3] == [3.0, 1.0, -2.0]
     torch.testing.assert_close(first[0.5], torch.tensor([3.0, 1.0, 2.9, -2.0]))

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from detector.errors import InputError
+from detector.evaluation.matches import Matches
 from detector.runs import comparison_plots
 from detector.runs.comparison import gather, markdown, read_csv, table, write_csv
-from detector.evaluation.matches import Matches
 
 
 def write_run(folder, options: list[str], hits: list[bool], *, seed: int = 0, curve=(), **facts) -> None:

@@ -51,7 +51,8 @@ def test_decoders_of_equal_parameters_cost_about_the_same(tmp_path):
 @pytest.mark.parametrize("decoder", sorted(file.stem for file in (CONF / "decoder").glob("*.yaml")))
 def test_every_decoder_s_cost_is_counted(decoder, tmp_path):
     """Those that stop by themselves are kept from it, so that every part of them runs."""
-    overrides = {"lstm_attention": ["decoder.stop_above=2.0"], "lstm_pointer": ["decoder.end_above=2.0"]}.get(decoder, [])
+    never = {"lstm_attention": ["decoder.stop_above=2.0"], "lstm_pointer": ["decoder.end_above=2.0"]}
+    overrides = never.get(decoder, [])
     detector = build_detector(run_config(tmp_path, f"decoder={decoder}", *overrides, *OFFLINE), 3).eval()
     backbone, images = detector.backbone, torch.zeros(1, 3, 96, 128, dtype=torch.uint8)
     assert macs(detector, images) > macs(backbone, images) > 0

@@ -9,8 +9,8 @@ import numpy as np
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from detector.pictures.drawing import side_by_side
 from detector.errors import InputError
+from detector.pictures.drawing import side_by_side
 from detector.predictor import Predictor
 
 
