@@ -15,7 +15,7 @@ from PIL import Image
 from detector.checkpoint import thresholds_of
 from detector.data.dataset import DetectionDataset
 from detector.errors import InputError
-from detector.evaluation.analysis import analyse, write_tables
+from detector.evaluation.analysis import analyse, rounded, write_tables
 from detector.evaluation.calibration import calibration, calibration_error
 from detector.evaluation.coco_map import CocoMAP, table
 from detector.evaluation.crowding import duplicates
@@ -24,7 +24,6 @@ from detector.evaluation.report import worst_and_best, write_report
 from detector.evaluation.thresholds import best_thresholds
 from detector.pictures.drawing import side_by_side
 from detector.postprocess import detections_of, suppress
-from detector.runs.record import rounded
 from detector.training.task import Task
 
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips say nothing about the run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,6 @@ from detector.evaluation.mistakes import MEANINGS, Mistakes
 from detector.evaluation.sequence import anytime, steps
 from detector.evaluation.thresholds import best_thresholds
 from detector.evaluation.voc_ap import voc_ap
-from detector.runs.record import rounded
 
 Table = list[dict]
 PICTURES = {
@@ -87,3 +87,14 @@ def write_tables(tables: dict[str, Table], folder: Path) -> None:
             writer.writerows(rounded(rows))
         if name in PICTURES and rows:
             PICTURES[name](rows, folder / f"{name}.png")
+
+
+def rounded(value):
+    """Floats to five places and nan to null, through dicts and lists."""
+    if isinstance(value, dict):
+        return {key: rounded(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [rounded(one) for one in value]
+    if isinstance(value, float):
+        return None if math.isnan(value) else round(value, 5)
+    return value

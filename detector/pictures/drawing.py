@@ -71,7 +71,8 @@ def draw_boxes(
         if not text:
             continue
         left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
-        place = _place([value * scale for value in box], (right - left + 4, bottom - top + 4), picture.size, texts_at)
+        space = (right - left + 4, bottom - top + 4)
+        place = text_place([value * scale for value in box], space, picture.size, texts_at)
         texts_at.append(place)
         canvas.rectangle(place, fill=colour)
         red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
@@ -80,7 +81,7 @@ def draw_boxes(
     return picture
 
 
-def _place(
+def text_place(
     box: Sequence[float], size: tuple[float, float], picture: tuple[int, int],
     texts_at: Sequence[tuple[float, float, float, float]],
 ) -> tuple[float, float, float, float]:

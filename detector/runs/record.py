@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import platform
 import subprocess
 from collections.abc import Collection
@@ -17,6 +16,7 @@ import torch
 import detector
 from detector.build import decoder_name
 from detector.data.dataset import DetectionDataset
+from detector.evaluation.analysis import rounded
 from detector.evaluation.coco_map import NAMES
 from detector.training.task import Task
 
@@ -118,14 +118,3 @@ def fingerprint(dataset: DetectionDataset, image_ids: Collection[int]) -> str:
             facts = [one.image_id, one.path.name, *one.size, names, *arrays]
             digest.update(json.dumps(facts, default=float).encode())  # a format's own numbers may be NumPy's
     return digest.hexdigest()[:16]
-
-
-def rounded(value):
-    """Floats to five places and nan to null, through dicts and lists."""
-    if isinstance(value, dict):
-        return {key: rounded(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [rounded(one) for one in value]
-    if isinstance(value, float):
-        return None if math.isnan(value) else round(value, 5)
-    return value

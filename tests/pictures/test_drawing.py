@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from detector.detections import Detections
-from detector.pictures.drawing import _place, draw, draw_boxes, side_by_side, step_colours
+from detector.pictures.drawing import draw, draw_boxes, side_by_side, step_colours, text_place
 
 GREY = np.full((120, 200, 3), 128, dtype=np.uint8)
 
@@ -39,11 +39,11 @@ def test_texts_keep_clear_of_each_other_and_inside_the_picture():
     """Five boxes in one place have room for five texts."""
     written = []
     for _ in range(5):
-        written.append(_place([50, 50, 150, 150], (40, 12), (200, 200), written))
+        written.append(text_place([50, 50, 150, 150], (40, 12), (200, 200), written))
     for i, a in enumerate(written):
         assert 0 <= a[0] and 0 <= a[1] and a[2] <= 200 and a[3] <= 200
         assert all(a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1] for b in written[:i])
-    x1, y1, x2, y2 = _place([190, 195, 200, 200], (40, 12), (200, 200), [])
+    x1, y1, x2, y2 = text_place([190, 195, 200, 200], (40, 12), (200, 200), [])
     assert (x1, y1, x2, y2) == (160, 188, 200, 200)
 
 
