@@ -1,9 +1,13 @@
-# `make demo` and `make test` in a fresh clone; both set up .venv first.
+# `make demo`, `make lint` and `make test` in a fresh clone; each sets up .venv first.
 PYTHON ?= python3
 
-.PHONY: demo test
+.PHONY: demo lint test
 demo: .venv/installed
 	.venv/bin/python tools/train.py
+
+lint: .venv/installed
+	.venv/bin/python -m ruff check .
+	.venv/bin/python -m mypy
 
 test: .venv/installed
 	.venv/bin/python -m pytest
@@ -11,5 +15,5 @@ test: .venv/installed
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[test,lint]'
 	touch .venv/installed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import cast
 
 import hydra
 import torch
@@ -21,7 +22,7 @@ instantiate = partial(hydra.utils.instantiate, _convert_="all")  # built objects
 
 def plain(config: DictConfig) -> dict:
     """The config with every reference resolved, as plain containers."""
-    return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    return cast(dict, OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
 
 
 def build_datamodule(config: dict, *, class_names: list[str] | None = None) -> DataModule:

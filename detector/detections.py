@@ -47,7 +47,7 @@ class Detections:
             import supervision
         except ImportError as error:
             raise InputError("supervision is not installed; pip install --editable '.[supervision]'") from error
-        data = {"step": self.steps.cpu().numpy()}
+        data: dict[str, np.ndarray | list] = {"step": self.steps.cpu().numpy()}
         if self.names:
             data["class_name"] = np.array(self.names)
         return supervision.Detections(

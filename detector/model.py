@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
@@ -22,8 +24,8 @@ class Detector(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.neck = neck
-        self.proposals = proposals
-        self.decoder = decoder
+        self.proposals: Any = proposals  # what it declares is a tensor or a module to nn.Module
+        self.decoder: Any = decoder  # likewise
 
     def forward(self, images: UInt8[Tensor, "B 3 H W"], targets: list[Target] | None = None) -> Output:
         """Detect on a batch of canvases given as bytes.

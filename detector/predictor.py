@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import torch
@@ -37,6 +38,10 @@ class Predictor:
         self.thresholds = torch.tensor(thresholds, dtype=torch.float32)
         self.resize = Transform(canvas=canvas)
 
+    @overload  # a str is a sequence of them, too
+    def predict(self, images: Picture, threshold: float | None = ...) -> Detections: ...  # type: ignore[overload-overlap]
+    @overload
+    def predict(self, images: Sequence[Picture], threshold: float | None = ...) -> list[Detections]: ...
     @torch.inference_mode()
     def predict(
         self, images: Picture | Sequence[Picture], threshold: float | None = None
@@ -74,7 +79,7 @@ class Predictor:
     ) -> list[Detections]:
         """What `predict` returns, from what `output` returned; `sizes` are the pictures' (height, width)."""
         found = []
-        for detections in detections_of(output.stages[-1], sizes):
+        for detections in detections_of(output.stages[-1], list(sizes)):
             detections = detections.cpu()
             lowest = self.thresholds[detections.labels] if threshold is None else threshold
             detections.names = [self.class_names[label] for label in detections.labels.tolist()]

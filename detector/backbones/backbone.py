@@ -34,6 +34,9 @@ class Backbone(nn.Module):
         InputError: an option is out of range, or the CNN's maps have other strides.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, body: nn.Module, *, mean: list[float], std: list[float], frozen_stages: int, batch_norm: str):
         super().__init__()
         if batch_norm not in BATCH_NORM_MODES:
@@ -74,7 +77,7 @@ class Backbone(nn.Module):
         """Freeze the parameters that `maps` depend on (autograd knows which), and batch-norms."""
         if maps:
             parameters = list(self.body.parameters())
-            gradients = torch.autograd.grad(sum(m.sum() for m in maps), parameters, allow_unused=True)
+            gradients = torch.autograd.grad(torch.stack([m.sum() for m in maps]).sum(), parameters, allow_unused=True)
             for parameter, gradient in zip(parameters, gradients):
                 parameter.requires_grad_(gradient is None)
         for norm in batch_norms(self.body):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 
-def batch_norms(body: nn.Module) -> list[nn.Module]:
+def batch_norms(body: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
     return [module for module in body.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
 
 

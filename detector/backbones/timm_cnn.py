@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from typing import Any
 
 import timm
 
@@ -25,7 +26,7 @@ class TimmCNN(Backbone):
             similar = ", ".join(difflib.get_close_matches(name, timm.list_models())) or "none"
             raise InputError(f"timm has no model {name!r}; similar ones: {similar}")
         with downloading(name):
-            body = timm.create_model(name, features_only=True, pretrained=weights is not None)
+            body: Any = timm.create_model(name, features_only=True, pretrained=weights is not None)
         config = body.pretrained_cfg if isinstance(body.pretrained_cfg, dict) else body.pretrained_cfg.to_dict()
         super().__init__(
             body,

@@ -41,8 +41,8 @@ def compare(config: DictConfig) -> None:
             row["milliseconds"] = times[row["name"]]
     (folder / "comparison.md").write_text(markdown(made) + "\n")
     write_csv(made, folder / "comparison.csv")
-    plots = {"epochs.png": (comparison_plots.epochs, rows), "cost.png": (comparison_plots.cost, made),
-             "crowding.png": (comparison_plots.crowding, rows)}
+    plots: dict[str, tuple] = {"epochs.png": (comparison_plots.epochs, rows), "cost.png": (comparison_plots.cost, made),
+                               "crowding.png": (comparison_plots.crowding, rows)}
     for file in plots:
         (folder / file).unlink(missing_ok=True)
     plotted = [file for file, (plot, of) in plots.items() if plot(of, folder / file)]
@@ -67,7 +67,7 @@ def _keep_records(rows: dict[str, list[Run]], folder: Path) -> None:
 
 def _to_time(rows: dict[str, list[Run]], config: DictConfig) -> tuple[dict, torch.Tensor]:
     """The detector of the first run of each row, and test images of the first run of all."""
-    detectors, images = {}, []
+    detectors, images = {}, list[torch.Tensor]()
     for name, runs in track(rows.items(), description="loading"):
         run = runs[0]
         checkpoint = read_checkpoint(run.folder / "checkpoints" / run.record["checkpoint"])

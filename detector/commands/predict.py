@@ -46,7 +46,7 @@ def predict(config: DictConfig) -> None:
     require_writable(folder, "output_dir")
     predictor = load(config.checkpoint, device=config.device, allow=config.allow)
     videos = [file for file in files if file.suffix.lower() in ENDINGS]
-    found, thumbnails = [], []
+    found, thumbnails = list[dict](), []
     try:
         for file in track([file for file in files if file not in videos], description="predicting"):
             try:
@@ -59,7 +59,7 @@ def predict(config: DictConfig) -> None:
                 log.warning("%s; skipped", error)
         for file in videos:
             try:
-                of_frames, started = [], time.perf_counter()
+                of_frames, started = list[list[dict]](), time.perf_counter()
                 drawn = folder / f"{names[file]}.mp4"
                 for detections in detect_in_video(
                     file, drawn, predictor, threshold=config.threshold, batch_size=config.batch_size
@@ -109,9 +109,8 @@ def _draw(file: Path, drawn: Path, predictor: Predictor, config: DictConfig) -> 
     picture = draw(image, detections)
     picture.save(drawn)
     if config.animation:
-        lowest = predictor.thresholds
-        if config.threshold is not None:
-            lowest = torch.full_like(lowest, config.threshold)
+        asked, lowest = config.threshold, predictor.thresholds
+        lowest = lowest if asked is None else torch.full_like(lowest, asked)
         steps = frames(image, output, class_names=predictor.class_names, thresholds=lowest)
         ANIMATIONS[config.animation](steps, drawn.with_suffix(f".{config.animation}"))
     return picture, detections

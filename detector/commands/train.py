@@ -8,11 +8,13 @@ import os
 import shlex
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import lightning
 import numpy as np
 import torch
 from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
@@ -80,11 +82,11 @@ def _require_same_options(run: dict, file: Path) -> None:
     """Refuse to go on with a run of other options than it was started with, but for those that are incidental."""
     if not file.exists():
         return
-    now, before = OmegaConf.create(run), OmegaConf.load(file)
+    now, before = OmegaConf.create(run), cast(DictConfig, OmegaConf.load(file))
     for key in INCIDENTAL:
         OmegaConf.update(now, key, None)
         OmegaConf.update(before, key, None)
-    changed = [key for key in now.keys() | before.keys() if now.get(key) != before.get(key)]
+    changed = [str(key) for key in now.keys() | before.keys() if now.get(key) != before.get(key)]
     if changed:
         raise InputError(
             f"{file.parent} holds a run with other options ({', '.join(sorted(changed))}); give its own, or another "
@@ -93,12 +95,12 @@ def _require_same_options(run: dict, file: Path) -> None:
 
 
 def _go_on(run: dict, folder: Path) -> None:
-    """Resume an interrupted run from its last checkpoint."""
+    """Resume an interrupted run from its last checkpoint, its CSV file kept, which Lightning would empty."""
     last_checkpoint = folder / "checkpoints/last.ckpt"
     if last_checkpoint.exists():
         run["checkpoint"] = str(last_checkpoint)
         log.info("going on with %s", last_checkpoint)
-        if rank_zero_only.rank == 0 and (folder / "csv").exists():  # Lightning would empty it
+        if rank_zero_only.rank == 0 and (folder / "csv").exists():  # type: ignore[attr-defined]  # Lightning sets it
             (folder / "csv").rename(folder / f"csv_{len(list(folder.glob('csv_*'))) + 1}")
 
 
@@ -111,7 +113,7 @@ def _open(folder: Path, config: DictConfig) -> None:
         raise InputError(f"output_dir {folder} cannot be written to ({error}); give another") from error
 
 
-def _build(run: dict) -> tuple[DataModule, Task, dict[str, lightning.Callback], lightning.Trainer]:
+def _build(run: dict) -> tuple[DataModule, Task, dict[str, Any], lightning.Trainer]:
     """Make what a run consists of, refusing what cannot be trained or tested."""
     if run["test_checkpoint"] not in ("best", "last"):
         raise InputError(f"test_checkpoint is {run['test_checkpoint']!r}; it must be best or last")
@@ -140,7 +142,7 @@ def _asked_for() -> dict:
     return {"command": command, "options": options, "commit": commit()}
 
 
-def _fit(run: dict, data: DataModule, task: Task, last: lightning.Callback, trainer: lightning.Trainer) -> None:
+def _fit(run: dict, data: DataModule, task: Task, last: ModelCheckpoint, trainer: lightning.Trainer) -> None:
     """Train, and draw the curves; an interruption ends the command."""
     trainer.fit(task, datamodule=data, ckpt_path=run["checkpoint"], weights_only=True)
     task.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
@@ -155,7 +157,7 @@ def _fit(run: dict, data: DataModule, task: Task, last: lightning.Callback, trai
 
 
 def _choose(
-    run: dict, data: DataModule, task: Task, callbacks: dict[str, lightning.Callback], trainer: lightning.Trainer
+    run: dict, data: DataModule, task: Task, callbacks: dict[str, ModelCheckpoint], trainer: lightning.Trainer
 ) -> Path:
     """Load the weights that are to be tested, and choose on validation images what their checkpoint is to keep."""
     validated = task.metrics.get("val")

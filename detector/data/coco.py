@@ -45,7 +45,7 @@ class COCO(DetectionDataset):
             named = {pair for one in files for pair in (categories if one == file else _read(one)[2]).items()}
             class_names = list(dict.fromkeys(name for _, name in sorted(named)))
         report = Report(f"{file} ({split})", on_bad_sample)
-        known, lost = {}, []
+        known, lost = dict[object, tuple[dict, list[dict]]](), list[dict]()
         for entry in pictures:
             number = entry.get("id")
             if not _numbers(number) or number in known:
@@ -100,7 +100,7 @@ def _read(file: Path) -> tuple[list[dict], list[dict], dict]:
     except (OSError, ValueError) as error:
         raise InputError(f"{file}: not JSON ({error})") from error
     keys = ("images", "annotations", "categories")
-    lists = [content.get(key) if isinstance(content, dict) else None for key in keys]
+    lists: list = [content.get(key) if isinstance(content, dict) else None for key in keys]
     missing = [key for key, rows in zip(keys, lists)
                if not (isinstance(rows, list) and all(isinstance(row, dict) for row in rows))]
     if missing:
@@ -121,7 +121,8 @@ def _record(
     entry: dict, annotations: list[dict], file: Path, folder: Path, categories: dict, class_names: list[str],
     unknown: str, report: Report,
 ) -> Record:
-    name, width, height = (entry.get(key) for key in ("file_name", "width", "height"))
+    facts: list = [entry.get(key) for key in ("file_name", "width", "height")]
+    name, width, height = facts
     if not (isinstance(name, str) and _numbers(width, height)):
         raise KeyError(f"{file}, image {entry['id']}: file_name, width, height are {name!r}, {width!r}, {height!r}; "
                        "expected a text and two numbers")

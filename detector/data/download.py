@@ -69,8 +69,9 @@ def unpack(archive: Path, folder: Path) -> None:
     scratch = folder / f".{archive.name}.unpacking"
     shutil.rmtree(scratch, ignore_errors=True)
     print(f"unpacking {archive.name}")
+    options: dict = {} if archive.suffix == ".zip" else {"filter": "data"}
     try:
-        shutil.unpack_archive(archive, scratch, **({"filter": "data"} if archive.suffix != ".zip" else {}))
+        shutil.unpack_archive(archive, scratch, **options)
     except (shutil.ReadError, OSError) as error:
         raise InputError(f"{archive} cannot be unpacked ({error}); remove it and run the command again") from error
     shutil.copytree(scratch, folder, dirs_exist_ok=True, copy_function=shutil.move)

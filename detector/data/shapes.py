@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,7 @@ class Shapes(DetectionDataset):
         for _ in range(random.integers(self.objects[0], self.objects[1] + 1)):
             for _ in range(ATTEMPTS):
                 shape = self._propose(random, placed)
-                if self._fits(shape, placed, visible):
+                if shape is not None and self._fits(shape, placed, visible):
                     break
             else:
                 break  # the picture is full
@@ -113,10 +114,10 @@ class Shapes(DetectionDataset):
         width, height = self.size
         if placed and random.integers(1000) < 750 * self.crowding:
             near = placed[random.integers(len(placed))]
-            side = int(np.clip(near.side * random.integers(85, 116) // 100, *self.side))
+            side = int(np.clip(near.side * random.integers(85, 116) // 100, self.side[0], self.side[1]))
             # from three quarters of a side at little crowding to a third of it at full crowding
             reach = max(2, near.side * (750 - round(400 * self.crowding)) // 1000)
-            angle = random.integers(ANGLES)
+            angle = int(random.integers(ANGLES))
             distance = random.integers(reach // 2, reach + 1)
             x = near.centre[0] + int(distance * COSINE[angle] // UNIT)
             y = near.centre[1] + int(distance * SINE[angle] // UNIT)
@@ -135,9 +136,7 @@ class Shapes(DetectionDataset):
             return None
         return _Shape(label, side, (x, y), angle)
 
-    def _fits(self, shape: _Shape | None, placed: list[_Shape], visible: list) -> bool:
-        if shape is None:
-            return False
+    def _fits(self, shape: _Shape, placed: list[_Shape], visible: list) -> bool:
         x1, y1, x2, y2 = shape.box
         if x1 < 0 or y1 < 0 or x2 > self.size[0] or y2 > self.size[1]:
             return False
@@ -154,14 +153,14 @@ class Shapes(DetectionDataset):
 class _Drawn(Sequence):
     """Records of pictures, each made when asked for."""
 
-    def __init__(self, shapes: Shapes, count: int):
-        self.shapes, self.count = shapes, count
+    def __init__(self, shapes: Shapes, length: int):
+        self.shapes, self.length = shapes, length
 
     def __len__(self) -> int:
-        return self.count
+        return self.length
 
-    def __getitem__(self, number: int) -> Record:
-        if not 0 <= number < self.count:
+    def __getitem__(self, number: int) -> Record:  # type: ignore[override]  # without slices
+        if not 0 <= number < self.length:
             raise IndexError(number)
         return self.shapes.draw(number)[1]
 
@@ -177,8 +176,8 @@ class _Shape:
         u = (x * COSINE[angle] + y * SINE[angle]) // UNIT
         v = (y * COSINE[angle] - x * SINE[angle]) // UNIT
         inside = _inside(CLASS_NAMES[label], u, v, side * FINE)  # `side * FINE` half sub-pixels are half a side
-        inside = sum(inside[row::FINE].astype(np.int32) for row in range(FINE))
-        fine = sum(inside[:, column::FINE] for column in range(FINE))
+        inside = reduce(np.add, (inside[row::FINE].astype(np.int32) for row in range(FINE)))
+        fine = reduce(np.add, (inside[:, column::FINE] for column in range(FINE)))
         rows, columns = np.flatnonzero(fine.any(1)), np.flatnonzero(fine.any(0))
         self.mask: Int[np.ndarray, "h w"] = fine[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         x1, y1 = centre[0] - half + int(columns[0]), centre[1] - half + int(rows[0])

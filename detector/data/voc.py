@@ -125,8 +125,8 @@ def _record(
 def _number(element: ElementTree.Element, path: str, place: object) -> float:
     text = element.findtext(path)
     try:
-        number = float(text)
-    except (TypeError, ValueError):
+        number = float(text or "")
+    except ValueError:
         number = math.nan
     if not math.isfinite(number):
         raise KeyError(f"{place}: <{path}> is {'missing' if text is None else repr(text)}, expected a number")

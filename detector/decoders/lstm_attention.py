@@ -77,7 +77,7 @@ class LSTMAttention(nn.Module):
         going = torch.ones(images, 1, dtype=torch.bool, device=score.device)
         hidden, cell = (state.expand(images, -1) for state in self.start)  # B H
         box, classes = score.new_zeros(images, 4), score.new_zeros(images, self.num_classes)  # B 4, B C
-        predicted, stops, pointers, answers, valid, attended = [], [], [], [], [], []
+        made = []
         for _ in range(steps):
             content = torch.einsum("bh,blh->bl", self.query(hidden), keys)
             logits = (content + self.weights[0] * score - self.weights[1] * covered).float()  # B L
@@ -99,14 +99,14 @@ class LSTMAttention(nn.Module):
             going = going & (stop.sigmoid() < self.stop_above)
             if teacher is None and not going.any():
                 break
-            predicted.append(one), stops.append(stop), valid.append(going), attended.append(attention.detach())
+            made.append((one, stop, going, attention.detach(), logits, correct))
             box, classes = one.boxes[:, 0].detach(), one.logits[:, 0].detach().sigmoid()
             if teacher is not None:
-                pointers.append(logits), answers.append(correct)
                 box = teacher.feedback(index, box)
             covered = torch.maximum(covered, _under(box, where))
-        if not predicted:
+        if not made:
             return [StagePredictions(scene.dense.logits[:, :0], scene.dense.boxes[:, :0], valid=going[:, :0])]
+        predicted, stops, valid, attended, pointers, answers = zip(*made)
         result = StagePredictions(
             torch.cat([one.logits for one in predicted], 1), torch.cat([one.boxes for one in predicted], 1),
             stop=torch.cat(stops, 1), attention=torch.stack(attended, 1),

@@ -53,7 +53,7 @@ class LSTMGrid(nn.Module):
         self.stride, self.level = cell_stride, strides.index(cell_stride)
         self.num_classes = num_classes
         self.prior_logit = torch.logit(torch.tensor(prior_score)).item()
-        shared = {"width": width, "strides": strides, "num_classes": num_classes, "hidden_size": hidden_size,
+        shared: dict = {"width": width, "strides": strides, "num_classes": num_classes, "hidden_size": hidden_size,
                   "dropout": dropout}
         head = {"hidden_size": hidden_size, "num_classes": num_classes}
         self.region_features = RegionFeatures(**shared, points=cell_points)

@@ -55,7 +55,7 @@ class LSTMPointer(nn.Module):
         self.matcher, self.slots, self.proposals = matcher, slots, candidates
         self.sampling_rate, self.extra_steps = sampling_rate, extra_steps
         self.end_above, self.pointer_weight = end_above, pointer_weight
-        shared = {"width": width, "strides": strides, "num_classes": num_classes, "points": points,
+        shared: dict = {"width": width, "strides": strides, "num_classes": num_classes, "points": points,
                   "hidden_size": hidden_size, "dropout": dropout}
         self.intermediate = DecoderStage(**shared, sequence_model=FeedForward(hidden_size, dropout))
         self.region_features = RegionFeatures(**shared)
@@ -70,14 +70,13 @@ class LSTMPointer(nn.Module):
         self.prediction_head = PredictionHead(hidden_size=hidden_size, num_classes=num_classes)
 
     def forward(self, scene: Scene, targets: list[Target] | None = None) -> list[StagePredictions]:
-        learning = self.training and targets is not None
         intermediate, hidden = self.intermediate(scene, scene.proposals.detach())
         intermediate.one_to_many = True
         given = intermediate.detach()
         images, count = given.boxes.shape[:2]
-        correct = self._matched(intermediate, targets) if learning else None  # B K, of the K candidates
-        steps = min(self.slots, count)
-        if learning:
+        correct, steps = None, min(self.slots, count)
+        if self.training and targets is not None:
+            correct = self._matched(intermediate, targets)  # B K, of the K candidates
             steps = min(steps, max(len(target.labels) for target in targets) + 1 + self.extra_steps)
         features = self.region_features(scene, given, hidden)  # B K H
         keys = self.key(features)  # B K H
@@ -88,29 +87,30 @@ class LSTMPointer(nn.Module):
         going = torch.ones(images, 1, dtype=torch.bool, device=score.device)
         rows, columns = torch.arange(images, device=score.device), torch.arange(count, device=score.device)
         hidden, cell = (state.expand(images, -1) for state in self.start)  # B H
-        taken, states, pointers, answers, valid = [], [], [], [], []
+        made, answers = [], []
         for _ in range(steps):
             logits = self.pointer((keys + self.query(hidden).unsqueeze(1)).tanh()).squeeze(-1)
             logits = (logits + self.weights[0] * score - self.weights[1] * covered).float()
             logits = torch.cat([logits.masked_fill(~free, -torch.inf), self.end(hidden).float()], 1)  # B K+1
             going = going & (logits.softmax(-1)[:, -1:] < self.end_above)
-            if not (learning or going.any()):
+            if correct is None and not going.any():
                 break
             index = point(logits[:, :-1].detach(), correct, self.sampling_rate)  # B
             others = columns != index.unsqueeze(1)  # B K
-            if learning:
+            if correct is not None:
                 answers.append(torch.cat([correct, ~correct.any(1, keepdim=True)], 1))
                 correct = correct & others
             hidden, cell = self.cell(features[rows, index], (hidden, cell))
             free = free & others
             covered = torch.maximum(covered, overlap[rows, index])
-            taken.append(index), states.append(hidden), pointers.append(logits), valid.append(going)
-        if not taken:
+            made.append((index, hidden, logits, going))
+        if not made:
             return [intermediate, StagePredictions(given.logits[:, :0], given.boxes[:, :0], valid=free[:, :0])]
+        taken, states, pointers, valid = zip(*made)
         order = torch.stack(taken, 1)  # B Q
         own = features.gather(1, order.unsqueeze(-1).expand(-1, -1, features.shape[-1]))
         last = self.prediction_head(self.norm(torch.stack(states, 1) + own), given.gather(order))
-        if learning:
+        if answers:
             loss = pointer_loss(torch.stack(pointers, 1), torch.stack(answers, 1))
             last.losses["pointer"] = self.pointer_weight * loss
         else:

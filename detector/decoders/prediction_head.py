@@ -27,9 +27,8 @@ class PredictionHead(nn.Module):
             for size in (num_classes, 4)
         )
         for output in (self.classes[-1], self.box[-1]):
-            weight, bias = output.parameters()
-            nn.init.normal_(weight, std=1e-3)
-            nn.init.zeros_(bias)
+            nn.init.normal_(output.get_parameter("weight"), std=1e-3)
+            nn.init.zeros_(output.get_parameter("bias"))
 
     def forward(self, hidden: Float[Tensor, "B Q H"], proposals: Predictions) -> StagePredictions:
         """Correct every proposal."""

@@ -56,9 +56,9 @@ class SequenceDecoder(nn.Module):
         )
 
     def forward(self, scene: Scene, targets: list[Target] | None = None) -> list[StagePredictions]:
-        proposals, hidden, predicted = scene.proposals, None, []
+        proposals, hidden, predicted = scene.proposals, None, list[StagePredictions]()
         for stage in self.stages:
-            if predicted and self.feedback:
+            if hidden is not None and self.feedback:
                 order = proposals.logits.amax(-1).argsort(dim=1, descending=True, stable=True)  # B Q
                 proposals = proposals.gather(order)
                 hidden = hidden.gather(1, order.unsqueeze(-1).expand_as(hidden))
@@ -127,6 +127,7 @@ class DecoderStage(nn.Module):
         `parallel_segments`. No gradient goes through the feedback: once it is known, all slots can be learnt from at
         once, which is quicker.
         """
+        assert self.feedback is not None  # else this is not called
         iou = _iou_with_earlier(proposals)  # B Q Q
         scores = torch.zeros_like(iou[:, 0])  # B Q; 0 for slots that are still to come
         feedback, hidden, state = [], [], None
@@ -134,7 +135,7 @@ class DecoderStage(nn.Module):
             covered = iou[:, segment] * scores.unsqueeze(1)  # B S Q
             feedback.append(torch.stack([covered.amax(2), covered.sum(2).log1p()], -1))  # B S 2
             given = features[:, segment] + self.feedback(feedback[-1])  # B S H
-            known, state = self.sequence_model.step(given, state)
+            known, state = self.sequence_model.step(given, state)  # type: ignore[operator]  # torch: Tensor | Module
             hidden.append(self.norm(given + known))
             scores[:, segment] = self.prediction_head.scores(hidden[-1], proposals.logits[:, segment]).amax(2)
         return torch.cat(feedback, 1), torch.cat(hidden, 1)
@@ -152,7 +153,7 @@ class Recurrence(nn.Module):
 
     causal = True
 
-    def __init__(self, cell: type[nn.RNNBase], *, size: int, layers: int, dropout: float):
+    def __init__(self, cell: type[nn.LSTM] | type[nn.GRU], *, size: int, layers: int, dropout: float):
         super().__init__()
         self.cell = cell(size, size, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
 

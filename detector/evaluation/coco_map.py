@@ -166,7 +166,7 @@ def table(metrics: dict, title: str) -> str:
 
 
 def _ground_truth(records: Iterable[Record], class_names: list[str], category_ids: list[int]) -> dict:
-    images, annotations = [], []
+    images, annotations = [], list[dict]()
     for record in records:
         images.append({"id": record.image_id, "height": record.size[0], "width": record.size[1]})
         for box, label, ignored, crowd, area in zip(

@@ -15,8 +15,8 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
 from matplotlib.ticker import MaxNLocator  # noqa: E402
 
-STYLES = [{"color": colour if colour != "#FFFFFF" else "#000000", "linestyle": line}
-          for line in ("-", "--", ":", "-.") for colour in COLOURS]
+STYLES: list[dict] = [{"color": colour if colour != "#FFFFFF" else "#000000", "linestyle": line}
+                      for line in ("-", "--", ":", "-.") for colour in COLOURS]
 MOST_CLASSES = 40
 
 

@@ -57,11 +57,9 @@ def write_report(
         folder: holds their pictures, as `write_tables` left them.
         examples: headings and pictures.
     """
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters |= {"shown": shown, "embedded": embedded}
-    template = environment.from_string(files("detector.evaluation").joinpath("report.html").read_text())
+    jinja = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    jinja.filters |= {"shown": shown, "embedded": embedded}
+    template = jinja.from_string(files("detector.evaluation").joinpath("report.html").read_text())
     pictures = {name: folder / f"{name}.png" for name in tables if (folder / f"{name}.png").exists()}
     file.write_text(template.render(
         title=title, facts=facts, numbers=list(zip(NAMES, MEANINGS)), scores=scores, reference=reference,

@@ -112,7 +112,7 @@ def trains_with_others() -> bool:
 def normalisers(*sums: Shaped[Tensor, ""]) -> tuple[Shaped[Tensor, ""], ...]:
     """Sums over a batch, at least 1; with other processes the means of theirs, at least 1 over all of them together.
     The first is on the device of the loss."""
-    least = 1
+    least: float = 1
     if trains_with_others():
         together = torch.stack([one.to(sums[0].device, torch.float32) for one in sums])
         distributed.all_reduce(together)

@@ -33,14 +33,14 @@ class Matcher(ABC):
         assignments, diverged = [], []
         for logits, boxes, target in zip(predictions.logits.float(), predictions.boxes.float(), targets):
             none = torch.empty(0, dtype=torch.int64, device=boxes.device)
-            slots, objects = [none], [none]
+            pairs = [(none, none)]
             try:
                 for own, there in _by_region(predictions.regions, len(boxes), target):
                     a, b = self.assign(logits[own], boxes[own], target.labels[there], target.boxes[there])
-                    slots.append(own[a]), objects.append(there[b])
+                    pairs.append((own[a], there[b]))
             except FloatingPointError:
                 diverged.append(target.image_id)
-            assignments.append(Assignment(torch.cat(slots), torch.cat(objects)))
+            assignments.append(Assignment(*(torch.cat(indices) for indices in zip(*pairs))))
         if diverged:
             raise FloatingPointError(
                 f"the match cost is not finite for image(s) {', '.join(map(str, diverged))}: the predictions have "

@@ -80,7 +80,7 @@ def save_gif(pictures: Sequence[Image.Image], file: Path, *, seconds: float = 0.
 
 def save_mp4(pictures: Sequence[Image.Image], file: Path, *, seconds: float = 0.5) -> None:
     """Each picture for so long."""
-    writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*"mp4v"), 1 / seconds, pictures[0].size)
+    writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"mp4v"), 1 / seconds, pictures[0].size)
     for picture in pictures:
         writer.write(cv2.cvtColor(np.asarray(picture), cv2.COLOR_RGB2BGR))
     writer.release()

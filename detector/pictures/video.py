@@ -54,7 +54,7 @@ def detect_in_video(
                     picture = picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2]
                     if writer is None:
                         size = (picture.shape[1], picture.shape[0])
-                        writer = cv2.VideoWriter(str(drawn), cv2.VideoWriter_fourcc(*"mp4v"), rate, size)
+                        writer = cv2.VideoWriter(str(drawn), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
                     writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
                     yield detections
                 count += len(batch)
@@ -71,7 +71,7 @@ def detect_in_video(
 
 def _frames(source: cv2.VideoCapture, count: int) -> list[np.ndarray]:
     """The next so many frames, or as many as there are."""
-    frames = []
+    frames: list[np.ndarray] = []
     while len(frames) < count:
         more, frame = source.read()
         if not more:

@@ -61,10 +61,10 @@ class DenseHead(nn.Module):
         self.box_output = nn.Conv2d(width, 4, 3, padding=1)
         self.level_scales = nn.Parameter(torch.ones(len(self.strides)))
         nn.init.normal_(self.class_output.weight, std=0.01)
-        nn.init.constant_(self.class_output.bias, -math.log((1 - prior) / prior))
+        nn.init.constant_(self.class_output.get_parameter("bias"), -math.log((1 - prior) / prior))
         nn.init.normal_(self.box_output.weight, std=0.01)
         with torch.no_grad():  # boxes start around their location, four cells wide
-            self.box_output.bias.copy_(torch.tensor([0.0, 0.0, math.log(4.0), math.log(4.0)]))
+            self.box_output.get_parameter("bias").copy_(torch.tensor([0.0, 0.0, math.log(4.0), math.log(4.0)]))
 
     @staticmethod
     def _tower(width: int, depth: int) -> nn.Sequential:
@@ -119,7 +119,7 @@ class DenseHead(nn.Module):
 
     def _locations(self, pyramid: list[Tensor], canvas: tuple[int, int]) -> Locations:
         height, width = canvas
-        shapes = [tuple(features.shape[-2:]) for features in pyramid]
+        shapes = [(features.shape[-2], features.shape[-1]) for features in pyramid]
         centres, strides = [], []
         for (rows, columns), stride in zip(shapes, self.strides):
             cell = torch.tensor([stride / width, stride / height], device=pyramid[0].device)

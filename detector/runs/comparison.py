@@ -73,7 +73,7 @@ class Run:
     @cached_property
     def curve(self) -> list[tuple[int, float]]:
         """Epochs trained and validation AP, over all starts of the run."""
-        points = {}
+        points: dict[int, float] = {}
         for file in self.folder.glob("csv*/metrics.csv"):
             with file.open() as lines:
                 rows = [row for row in csv.DictReader(lines) if row.get("val/AP")]

@@ -11,6 +11,7 @@ from functools import partial
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from detector.data.dataset import DetectionDataset
@@ -56,7 +57,8 @@ class Task(lightning.LightningModule):
         self.metric_backend, self.max_detections = metric_backend, max_detections
         self.nms_threshold = nms_threshold
         self.seed, self.run = seed, run
-        self._seconds_before, self._started = 0.0, None
+        self._seconds_before = 0.0
+        self._started: float | None = None
         self.metrics: dict[str, CocoMAP] = {}
         self.scores: dict[str, dict] = {}
         """Of the last test: `decoder` and `dense_nms`, as `CocoMAP.compute` returns them."""
@@ -74,6 +76,7 @@ class Task(lightning.LightningModule):
         return self._terms(self.detector(batch.images, batch.targets), batch.targets)
 
     def _terms(self, output: Output, targets: list[Target]) -> dict[str, Tensor]:
+        assert self.set_loss and self.dense_loss  # None in tests alone
         keep_in_step(len(output.stages) + 1, self.device)  # and the dense head's
         with torch.autocast(self.device.type, enabled=False):
             return {
@@ -91,7 +94,7 @@ class Task(lightning.LightningModule):
         self._note(reasons)
         if not len(batch):
             keep_in_step(0, self.device)
-            zero = 0.0 * sum(p.sum() for p in self.detector.parameters() if p.requires_grad)
+            zero = 0.0 * torch.stack([p.sum() for p in self.detector.parameters() if p.requires_grad]).sum()
             return zero if trains_with_others() else None  # the others wait for gradients
         self._warn_of_crowded(batch.targets)
         terms = self.losses(batch)
@@ -105,7 +108,7 @@ class Task(lightning.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         if "val" not in self.metrics:
-            self.metrics["val"] = self.metric_of(self.trainer.datamodule.val)
+            self.metrics["val"] = self.metric_of(self.trainer.datamodule.val)  # type: ignore[attr-defined]  # Lightning sets it
             if not self.metrics["val"].objects:
                 log.warning("the validation split holds no objects: no mAP can be measured on it, it is logged as 0")
         self.metrics["val"].reset()
@@ -129,7 +132,7 @@ class Task(lightning.LightningModule):
             self.log(f"val/{name}", 0.0 if math.isnan(scores[name]) else scores[name], prog_bar=name == "AP")
 
     def on_test_epoch_start(self) -> None:
-        dataset = self.trainer.test_dataloaders.dataset
+        dataset = self.trainer.test_dataloaders.dataset  # type: ignore[union-attr]  # there is one in a test
         for row in ("decoder", "dense_nms"):
             self.metrics[row] = self.metric_of(dataset)
 
@@ -150,7 +153,8 @@ class Task(lightning.LightningModule):
             self.matches[row] = Matches.of(self.metrics[row])
         self.log_dict({f"test/{name}": self.scores["decoder"][name] for name in NAMES})
 
-    def configure_optimizers(self) -> dict:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        assert self.make_optimizer and self.make_schedule  # None in tests alone
         backbone = [p for p in self.detector.backbone.parameters() if p.requires_grad]
         inside = {id(p) for p in backbone}
         rest = [p for p in self.detector.parameters() if p.requires_grad and id(p) not in inside]

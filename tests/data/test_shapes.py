@@ -1,4 +1,6 @@
+import gc
 import hashlib
+import weakref
 
 import numpy as np
 import pytest
@@ -36,6 +38,15 @@ def test_the_same_bytes_everywhere():
         picture, record = data.draw(number)
         digest.update(picture.tobytes() + record.boxes.astype("<f8").tobytes() + record.labels.astype("<i8").tobytes())
     assert digest.hexdigest() == "a1cf0afcc1a771549352e100856c0ddd8624eca50e0e3d304f0170f4d1c3c3e5"
+
+
+def test_the_last_picture_is_kept_but_no_data_set():
+    data = shapes()
+    assert data.draw(3)[0] is data.draw(3)[0]
+    alive = weakref.ref(data)
+    del data
+    gc.collect()
+    assert alive() is None
 
 
 def test_splits_differ_and_seeds_where_pictures_are_new():

@@ -30,7 +30,7 @@ class BatchPicture(lightning.Callback):
         if trainer.global_step or index or not len(batch):
             return
         height, width = batch.images.shape[-2:]
-        names = trainer.datamodule.class_names
+        names = trainer.datamodule.class_names  # type: ignore[attr-defined]  # Lightning sets it
         pictures = []
         for image, target in zip(batch.images[: self.images].cpu(), batch.targets):
             boxes = (target.boxes.cpu() * target.boxes.new_tensor([width, height, width, height]).cpu()).tolist()

@@ -33,9 +33,10 @@ class SamplePictures(lightning.Callback):
         self.validations += 1
         if trainer.sanity_checking or (self.validations - 1) % self.every:
             return
-        dataset = trainer.datamodule.val
+        dataset = trainer.datamodule.val  # type: ignore[attr-defined]  # Lightning sets it
         predictor = Predictor(
-            task.detector, class_names=dataset.class_names, canvas=trainer.datamodule.resize.canvas,
+            task.detector,  # type: ignore[arg-type]  # nn.Module says Tensor | Module
+            class_names=dataset.class_names, canvas=dataset.transform.canvas,
             thresholds=[self.threshold] * len(dataset.class_names),
         )
         self.folder.mkdir(parents=True, exist_ok=True)
