@@ -15,6 +15,7 @@ from detector.errors import InputError
 from detector.losses.dense_loss import DenseLoss
 from detector.losses.set_loss import SetLoss
 from detector.model import Detector
+from detector.old_names import FORMAT
 from detector.training.task import Task
 
 instantiate = partial(hydra.utils.instantiate, _convert_="all")  # built objects get plain lists and dicts
@@ -85,7 +86,7 @@ def build_task(config: dict, class_names: list[str]) -> Task:
         max_detections=config.get("max_detections", 100),
         nms_threshold=config["nms_threshold"],
         seed=config["seed"],
-        run={"config": config, "class_names": class_names},
+        run={"config": config, "class_names": class_names, "format": FORMAT},
     )
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from detector.build import build_detector
 from detector.errors import InputError
 from detector.model import Detector
-from detector.old_names import modernised, rename_parameters
+from detector.old_names import modernise
 from detector.predictor import Predictor
 from detector.training.task import Task
 
@@ -31,8 +31,7 @@ def read_checkpoint(path: str | Path) -> dict:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         checkpoint["run"]["class_names"], checkpoint["state_dict"]
-        checkpoint["run"]["config"] = modernised(checkpoint["run"]["config"], str(path))
-        rename_parameters(checkpoint)
+        modernise(checkpoint, str(path))
     except InputError:
         raise
     except Exception as error:

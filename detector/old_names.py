@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from detector.errors import InputError
 
+FORMAT = 2
+"""Of the checkpoints with today's names; those of before do not say theirs."""
 LAST_COMMIT = "3bca1f7"
 """The last that knows the options of `REMOVED`."""
 RENAMED = {
@@ -18,74 +20,99 @@ REMOVED = {
     "decoder.groups": 1, "decoder.denoising": 0, "decoder.candidates": 1000, "loss.set.monotone_weight": 0.0,
 }
 """Options, and the value at which each did nothing."""
-GRID = "detector.decoders.lstm_grid.LSTMGrid"
-POINTER = "detector.decoders.lstm_pointer.LSTMPointer"
-KEPT = {GRID: {"decoder.writes": "decoder.boxes_per_cell"}, POINTER: {"decoder.candidates": "decoder.candidates"}}
+ELSEWHERE = {
+    "lstm_grid": {"decoder.writes": "decoder.boxes_per_cell"},
+    "lstm_pointer": {"decoder.candidates": "decoder.candidates"},
+}
 """Decoders of which an option of `REMOVED` meant something else, and what it is called there."""
-PACKAGES = {f"detector.{name}.": f"detector.training.{name}." for name in ("schedules", "callbacks")}
+DECODERS = ("lstm", "gru", "mlp", "transformer", "dense", "lstm_attention", *ELSEWHERE)
+"""The others are somebody's own, whose options are called what they please."""
+PACKAGES = {
+    "detector.schedules.": "detector.training.schedules.", "detector.callbacks.": "detector.training.callbacks."
+}
 MODULES = {
-    ".decoder.passes.": ".decoder.stages.", ".decoder.draft.": ".decoder.intermediate.", ".liking.": ".pointer.",
-    ".memory.": ".sequence_model.", ".writing.": ".prediction_head.", ".reading.": ".region_features.",
-    ".read_norm.": ".input_norm.", ".rezoom.": ".rezoom_features.", ".rewriting.": ".rezoom_head.",
+    ".decoder.passes.": ".decoder.stages.", ".decoder.draft.": ".decoder.intermediate.",
+    ".reading.": ".region_features.", ".memory.": ".sequence_model.", ".writing.": ".prediction_head.",
+    ".liking.": ".pointer.", ".read_norm.": ".input_norm.", ".rezoom.": ".rezoom_features.",
+    ".rewriting.": ".rezoom_head.",
 }
 """Parts of the names of parameters."""
 
 
-def refuse_old_options(arguments: Sequence[str]) -> None:
+def refuse_typed(arguments: Sequence[str]) -> None:
     """Raise `InputError` where the command line has an option of an earlier version, with what there is instead."""
+    chosen = next((word.partition("=")[2] for word in arguments if word.startswith("decoder=")), "lstm")
     for argument in arguments:
-        key = argument.lstrip("+~").partition("=")[0]
-        if key in RENAMED:
-            raise InputError(f"{key} is called {RENAMED[key]} now")
-        if key == "decoder.writes":
-            raise InputError(
-                "decoder.writes is called decoder.boxes_per_cell now, and only lstm_grid has it; commit "
-                f"{LAST_COMMIT} is the last in which the other decoders did"
-            )
-        if key in REMOVED and key != "decoder.candidates":
-            raise InputError(
-                f"{key} is gone: it gained nothing (results/README.md); commit {LAST_COMMIT} is the last that has it"
-            )
+        for decoder in chosen.split(","):
+            _refuse(argument.lstrip("+~").partition("=")[0], decoder)
 
 
-def modernised(config: dict, source: str) -> dict:
-    """The config of a checkpoint under today's names.
-
-    Args:
-        config: of any version.
-        source: what to call the checkpoint.
-
-    Raises:
-        InputError: it has an option that is gone, at a value at which that did something.
-    """
-    config = _moved(config)
-    kept = KEPT.get(config["decoder"]["_target_"], {})
-    for key, inert in REMOVED.items():
-        section, name = _section(config, key)
-        if name not in section or kept.get(key) == key:
-            continue
-        value = section.pop(name)
-        if key in kept:
-            section[kept[key].rpartition(".")[2]] = value
-        elif value != inert:
-            raise InputError(
-                f"{source} was trained with {key}={value}, which is gone; commit {LAST_COMMIT} is the last to read it"
-            )
-    for key, new in RENAMED.items():
+def refuse_composed(config: dict) -> None:
+    """The same for the config of a run, to which files of one's own contribute."""
+    for key in (*RENAMED, *REMOVED):
         section, name = _section(config, key)
         if name in section:
-            section[new.rpartition(".")[2]] = section.pop(name)
-    return config
+            _refuse(key, _decoder(config))
 
 
-def rename_parameters(checkpoint: dict) -> None:
-    """Give the parameters in a checkpoint of any version today's names: averaged ones, and those to train on from."""
+def _refuse(key: str, decoder: str) -> None:
+    if key.startswith("decoder.") and decoder not in DECODERS:
+        return
+    new = ELSEWHERE.get(decoder, {}).get(key) or RENAMED.get(key)
+    if new and new != key:
+        raise InputError(f"{key} is called {new} now")
+    if not new and key in REMOVED:
+        raise InputError(f"{key} is gone: see results/README.md; commit {LAST_COMMIT} is the last to have it")
+
+
+def modernise(checkpoint: dict, source: str = "the checkpoint") -> None:
+    """Give a checkpoint of an earlier version today's names: its config, and the parameters, averaged and not.
+
+    Raises:
+        InputError: see `modernised`.
+    """
+    if "format" in checkpoint["run"]:
+        return
+    checkpoint["run"] |= {"config": modernised(checkpoint["run"]["config"], source), "format": FORMAT}
     for key in ("state_dict", "current_model_state"):
         for name in list(checkpoint.get(key, ())):
             new = name
             for old_part, new_part in MODULES.items():
                 new = new.replace(old_part, new_part)
             checkpoint[key][new] = checkpoint[key].pop(name)
+
+
+def modernised(config: dict, source: str) -> dict:
+    """The config of an earlier version under today's names.
+
+    Args:
+        config: of a run.
+        source: what to call it.
+
+    Raises:
+        InputError: it has an option that is gone, at a value at which that did something.
+    """
+    config = _moved(config)
+    decoder = _decoder(config)
+    renamed = {**RENAMED, **ELSEWHERE.get(decoder, {})}
+    for key in {**REMOVED, **renamed}:
+        section, name = _section(config, key)
+        if name not in section or (key.startswith("decoder.") and decoder not in DECODERS):
+            continue
+        value = section.pop(name)
+        if key in renamed:
+            section[renamed[key].rpartition(".")[2]] = value
+        elif value != REMOVED[key]:
+            raise InputError(
+                f"{source} was trained with {key}={value}, which is gone; commit {LAST_COMMIT} is the last to read it"
+            )
+    return config
+
+
+def _decoder(config: dict) -> str:
+    """What the decoder of a config is called; empty for somebody's own."""
+    target = str(config["decoder"].get("_target_"))
+    return target.split(".")[-2] if target.startswith("detector.decoders.") else ""
 
 
 def _moved(value):

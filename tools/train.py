@@ -6,7 +6,7 @@ import hydra
 from omegaconf import DictConfig
 
 from detector.commands.say_plainly import say_plainly
-from detector.old_names import refuse_old_options
+from detector.old_names import refuse_typed
 
 
 @hydra.main(config_path="../conf", config_name="train", version_base="1.3")
@@ -18,5 +18,5 @@ def main(config: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    say_plainly(refuse_old_options)(sys.argv[1:])
+    say_plainly(refuse_typed)(sys.argv[1:])
     main()

@@ -27,6 +27,7 @@ from detector.data.datamodule import DataModule
 from detector.data.dataset import DetectionDataset
 from detector.errors import InputError
 from detector.evaluation import plots
+from detector.old_names import modernised, refuse_composed
 from detector.pictures.drawing import draw
 from detector.predictor import Predictor
 from detector.runs.cost import PeakMemory, macs
@@ -49,6 +50,7 @@ def train(config: DictConfig) -> float:
     if config.threads:
         torch.set_num_threads(config.threads)
     run = plain(config)
+    refuse_composed(run)
     folder = Path(run["output_dir"])
     if run["continue"]:
         _require_same_options(run, folder / "config.yaml")
@@ -82,16 +84,24 @@ def _require_same_options(run: dict, file: Path) -> None:
     """Refuse to go on with a run of other options than it was started with, but for those that are incidental."""
     if not file.exists():
         return
-    now, before = OmegaConf.create(run), cast(DictConfig, OmegaConf.load(file))
-    for key in INCIDENTAL:
-        OmegaConf.update(now, key, None)
-        OmegaConf.update(before, key, None)
-    changed = [str(key) for key in now.keys() | before.keys() if now.get(key) != before.get(key)]
+    text = file.read_text()
+    text = text.replace(str(OmegaConf.create(text).output_dir), run["output_dir"])  # it may have been moved
+    before = cast(dict, OmegaConf.to_container(OmegaConf.create(text)))
+    changed = _differing(run, before) and _differing(run, modernised(before, str(file)))
     if changed:
         raise InputError(
-            f"{file.parent} holds a run with other options ({', '.join(sorted(changed))}); give its own, or another "
-            "output directory"
+            f"{file.parent} holds a run with other options ({', '.join(changed)}); give its own, or another output "
+            "directory"
         )
+
+
+def _differing(run: dict, before: dict) -> list[str]:
+    """The groups in which two configs differ."""
+    now, then = OmegaConf.create(run), OmegaConf.create(before)
+    for key in INCIDENTAL:
+        OmegaConf.update(now, key, None)
+        OmegaConf.update(then, key, None)
+    return sorted(str(key) for key in now.keys() | then.keys() if now.get(key) != then.get(key))
 
 
 def _go_on(run: dict, folder: Path) -> None:

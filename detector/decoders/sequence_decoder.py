@@ -42,7 +42,8 @@ class SequenceDecoder(nn.Module):
 
     def __init__(
         self, *, width: int, strides: list[int], num_classes: int, sequence_model: Callable[[], nn.Module],
-        hidden_size: int, dropout: float, slots: int, stages: int, points: int, feedback: bool,
+        hidden_size: int, dropout: float, slots: int, stages: int, points: int,
+        feedback: bool = False,
     ):
         super().__init__()
         self.proposals = self.slots = slots

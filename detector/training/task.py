@@ -20,7 +20,7 @@ from detector.evaluation.matches import Matches
 from detector.losses.dense_loss import DenseLoss
 from detector.losses.set_loss import SetLoss, keep_in_step, trains_with_others
 from detector.model import Detector
-from detector.old_names import rename_parameters
+from detector.old_names import modernise
 from detector.postprocess import detections_of, suppress
 from detector.types import Batch, Output, Target
 
@@ -182,7 +182,7 @@ class Task(lightning.LightningModule):
         checkpoint["train_seconds"] = self.train_seconds
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
-        rename_parameters(checkpoint)
+        modernise(checkpoint)  # Lightning has read it from the file once more
         self._seconds_before = checkpoint.get("train_seconds", 0.0)
 
     def _update(self, row: str, detections: list, batch: Batch) -> None:
