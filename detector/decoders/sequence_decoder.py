@@ -1,4 +1,4 @@
-"""Reading an ordered list of proposals: what the decoders `lstm`, `gru`, `mlp` and `transformer` have in common."""
+"""Predicting along an ordered list of proposals: what the decoders `lstm`, `gru`, `mlp` and `transformer` have in common."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class SequenceDecoder(nn.Module):
 
     A slot sees the region features of its proposal, its box and its class scores, and corrects the latter two. What it
     knows of other slots is up to the sequence model: an object that an earlier slot has predicted is to be answered as
-    background, so that no non-maximum suppression is needed. Every further stage reads the list again at the refined
-    boxes, with weights of its own.
+    background, so that no non-maximum suppression is needed. Every further stage runs through the list again at the
+    refined boxes, with weights of its own.
 
     Args:
         width: channels of the pyramid.
@@ -31,13 +31,13 @@ class SequenceDecoder(nn.Module):
             [B Q H] to [B Q H].
         hidden_size: H.
         dropout: on the region features.
-        slots: proposals read, the length of the sequence.
-        stages: times the list is read.
+        slots: proposals taken, the length of the sequence.
+        stages: runs through the list.
         points: region features come from `points` × `points` places of every level.
         feedback: whether a slot of the last stage is also given what earlier slots predicted: the largest product of
             its proposal's IoU with an earlier one of its class and the score predicted for that one, and the logarithm
             of one more than the sum of those products. The stages before are then one-to-many (`positive_iou` in
-            `SetLoss`), and the next reads their predictions by descending score. Not for the unordered `transformer`.
+            `SetLoss`), and the next takes their predictions by descending score. Not for the unordered `transformer`.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class SequenceDecoder(nn.Module):
 
 
 class DecoderStage(nn.Module):
-    """One reading of the list; arguments as in `SequenceDecoder`, `sequence_model` being the module itself."""
+    """One run through the list; arguments as in `SequenceDecoder`, `sequence_model` being the module itself."""
 
     def __init__(
         self, *, width: int, strides: list[int], num_classes: int, sequence_model: nn.Module, hidden_size: int,

@@ -20,7 +20,7 @@ LABELS = np.array([2, 0, 1])
 
 @pytest.mark.parametrize("canvas", [(64, 64), (320, 240), (97, 33)])
 def test_round_trip_to_original_pixels(canvas):
-    """Truth through the transform and back through postprocess is the truth."""
+    """Ground truth through the transform and back through postprocess is the ground truth."""
     image, boxes, labels = Transform(canvas=canvas)(picture(), BOXES, LABELS, seed=0)
     assert image.shape == (3, canvas[1], canvas[0])
     logits = torch.nn.functional.one_hot(labels, 3).float()[None] * 20 - 10

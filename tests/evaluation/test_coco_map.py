@@ -13,7 +13,7 @@ from detector.evaluation.coco_map import NAMES, CocoMAP, table
 from detector.evaluation.matches import Matches
 
 
-class Truth(DetectionDataset):
+class GroundTruth(DetectionDataset):
     """As much of a data set as the metric looks at."""
 
     def __init__(self, records, class_names=("cat", "dog"), category_ids=(3, 17)):
@@ -38,7 +38,7 @@ def found(boxes, scores, labels) -> Detections:
 
 
 def score(records, detections: dict, backend="pycocotools") -> dict:
-    metric = CocoMAP(Truth(records), backend=backend)
+    metric = CocoMAP(GroundTruth(records), backend=backend)
     metric.update(list(detections), list(detections.values()))
     return metric.compute()
 
@@ -116,7 +116,7 @@ def test_backends_agree(seed):
 
 def test_order_of_images_and_detections_does_not_matter():
     records, detections = random_scene(9)
-    metric = CocoMAP(Truth(records[::-1]))
+    metric = CocoMAP(GroundTruth(records[::-1]))
     for image_id in reversed(detections):
         order = torch.randperm(len(detections[image_id]), generator=torch.Generator().manual_seed(image_id))
         metric.update([image_id], [detections[image_id][order]])
@@ -141,14 +141,14 @@ def test_nothing_found_and_nothing_there(backend):
 
 
 def test_results_are_coco_results():
-    metric = CocoMAP(Truth([record(1, [[10, 10, 50, 50]], [0])]))
+    metric = CocoMAP(GroundTruth([record(1, [[10, 10, 50, 50]], [0])]))
     metric.update([1], [found([[10, 20, 50, 80]], [0.75], [1])])
     assert metric.results() == [{"image_id": 1, "category_id": 17, "bbox": [10.0, 20.0, 40.0, 60.0], "score": 0.75}]
 
 
 def test_unknown_backend():
     with pytest.raises(InputError, match="pycocotools, faster_coco_eval"):
-        CocoMAP(Truth([]), backend="coco")
+        CocoMAP(GroundTruth([]), backend="coco")
 
 
 @BOTH
@@ -158,7 +158,7 @@ def test_more_detections_than_coco_looks_at(backend):
     boxes = np.concatenate([low, low + 15], 1)
     metrics = {}
     for most in (100, 200):
-        metric = CocoMAP(Truth([record(1, boxes, [0] * 150)]), backend=backend, max_detections=most)
+        metric = CocoMAP(GroundTruth([record(1, boxes, [0] * 150)]), backend=backend, max_detections=most)
         metric.update([1], [found(boxes, np.linspace(0.9, 0.5, 150), [0] * 150)])
         metrics[most] = metric.compute()
         assert Matches.of(metric).average_precision().mean() == pytest.approx(metrics[most]["AP"])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from scenes import data_overrides, run_config, write_image
-from test_coco_map import Truth, found, record
+from test_coco_map import GroundTruth, found, record
 
 from detector.build import build_datamodule
 from detector.data.dataset import DetectionDataset
@@ -23,7 +23,7 @@ def written(folder: Path) -> list[dict]:
         one.path = folder / f"original_{number}.PNG"
         write_image(one.path, (400, 200), number)
         records.append(one)
-    dataset = Truth(records)
+    dataset = GroundTruth(records)
     metric = CocoMAP(dataset)
     metric.update([7], [found([[100, 50, 300, 150]], [0.25], [0])])
     assert write_fiftyone(folder / "made", split="val", dataset=dataset, metric=metric) == 1
@@ -56,7 +56,7 @@ def test_pictures_without_a_file_are_written(tmp_path):
 def test_a_folder_that_holds_something_is_refused(tmp_path):
     written(tmp_path)
     with pytest.raises(InputError, match="made exists and is not an empty folder"):
-        write_fiftyone(tmp_path / "made", split="val", dataset=Truth([]), metric=CocoMAP(Truth([])))
+        write_fiftyone(tmp_path / "made", split="val", dataset=GroundTruth([]), metric=CocoMAP(GroundTruth([])))
 
 
 @pytest.mark.filterwarnings("ignore")

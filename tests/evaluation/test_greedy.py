@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_coco_map import Truth, found, record
+from test_coco_map import GroundTruth, found, record
 
 from detector.evaluation.coco_map import CocoMAP
 from detector.evaluation.greedy import match
@@ -29,7 +29,7 @@ def crowded_scene(seed: int, detections: int = 40):
 
 
 def metric_of(records, detections) -> CocoMAP:
-    metric = CocoMAP(Truth(records))
+    metric = CocoMAP(GroundTruth(records))
     metric.update(list(detections), list(detections.values()))
     return metric
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from test_coco_map import Truth, found, random_scene, record
+from test_coco_map import GroundTruth, found, random_scene, record
 
 from detector.errors import InputError
 from detector.evaluation.coco_map import CocoMAP
@@ -12,7 +12,7 @@ from detector.evaluation.matches import Matches
 
 
 def metric_of(records, detections) -> CocoMAP:
-    metric = CocoMAP(Truth(records))
+    metric = CocoMAP(GroundTruth(records))
     metric.update(list(detections), list(detections.values()))
     return metric
 

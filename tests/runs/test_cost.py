@@ -10,16 +10,16 @@ from detector.decoders.sequence_decoder import Recurrence
 from detector.runs.cost import PeakMemory, macs, milliseconds
 
 
-class Reader(nn.Module):
+class Decoder(nn.Module):
     """Something with a cost that can be counted by hand."""
 
     def __init__(self):
         super().__init__()
         self.conv = nn.Conv2d(3, 8, 3, padding=1)
-        self.memory = Recurrence(nn.LSTM, size=8, layers=1, dropout=0.0)
+        self.recurrence = Recurrence(nn.LSTM, size=8, layers=1, dropout=0.0)
 
     def forward(self, images):
-        return self.memory(self.conv(images.float()).flatten(2).transpose(1, 2))
+        return self.recurrence(self.conv(images.float()).flatten(2).transpose(1, 2))
 
 
 class Sleeper(nn.Module):
@@ -34,7 +34,7 @@ class Sleeper(nn.Module):
 def test_macs_by_hand():
     images = torch.zeros(2, 3, 5, 4, dtype=torch.uint8)
     convolution, lstm = 20 * 9 * 3 * 8, 20 * 8 * 8 * 8  # 4 gates from the input and 4 from the state, 8 × 8 each
-    assert macs(Reader().eval(), images) == convolution + lstm
+    assert macs(Decoder().eval(), images) == convolution + lstm
 
 
 def test_decoders_of_equal_parameters_cost_about_the_same(tmp_path):
@@ -44,8 +44,8 @@ def test_decoders_of_equal_parameters_cost_about_the_same(tmp_path):
         config = run_config(tmp_path, f"decoder={decoder}", *options, *OFFLINE)
         costs[decoder] = macs(build_detector(config, 3).eval(), images)
     assert costs["dense"] < costs["mlp"] and abs(costs["lstm"] / costs["mlp"] - 1) < 0.01
-    told = macs(build_detector(run_config(tmp_path, "decoder=lstm", *OFFLINE), 3).eval(), images)
-    assert abs(told / costs["lstm"] - 1) < 0.01
+    with_feedback = macs(build_detector(run_config(tmp_path, "decoder=lstm", *OFFLINE), 3).eval(), images)
+    assert abs(with_feedback / costs["lstm"] - 1) < 0.01
 
 
 @pytest.mark.parametrize("decoder", sorted(file.stem for file in (CONF / "decoder").glob("*.yaml")))

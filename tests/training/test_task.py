@@ -170,19 +170,19 @@ def test_what_does_best_on_val_is_chosen(tmp_path, monkeypatch):
         1, tmp_path, (100, 100), 100 * target.boxes.double().numpy(), np.zeros(2, np.int64), np.zeros(2, bool),
         np.zeros(2, bool), np.full(2, 1600.0),
     )
-    truth = DetectionDataset.__new__(DetectionDataset)
-    truth.records, truth.class_names, truth.category_ids = [record], ["circle"], [1]
+    dataset = DetectionDataset.__new__(DetectionDataset)
+    dataset.records, dataset.class_names, dataset.category_ids = [record], ["circle"], [1]
     task.detector.to("meta")  # a device that the task does not know of, as it was not moved itself
-    choose_on_val(task, truth, [(batch, [])], nms=True)
+    choose_on_val(task, dataset, [(batch, [])], nms=True)
     assert seen == ["meta"] and task.run["thresholds"] == [0.5]  # two objects are too few
     monkeypatch.setattr("detector.commands.testing.LEAST_FOUND", 2)
-    choose_on_val(task, truth, [(batch, [])], nms=True)
+    choose_on_val(task, dataset, [(batch, [])], nms=True)
     assert task.nms_threshold in (0.7, 0.8)
     assert task.detector.decoder.nms_threshold == task.nms_threshold
     assert task.run["thresholds"] == pytest.approx([torch.tensor([2.5, 2.9]).sigmoid().mean().item()], abs=1e-3)
-    truth.records[0].ignored[:] = True
+    dataset.records[0].ignored[:] = True
     before = task.run.pop("thresholds")
-    choose_on_val(task, truth, [(batch, [])], nms=False)
+    choose_on_val(task, dataset, [(batch, [])], nms=False)
     assert before and "thresholds" not in task.run and thresholds_of(task.run) == [0.5]
 
 
