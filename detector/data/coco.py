@@ -34,7 +34,7 @@ class COCO(DetectionDataset):
     def __init__(
         self, *, root: str, splits: dict, split: str, class_names: Sequence[str] | None,
         transform: Transform, annotations: str | None = None, images: str | None = None, unknown_classes: str = "raise",
-        on_bad_sample: str = "skip", seed: int = 0, how_to_get: str = "set data.dataset.root (root=FOLDER for tools/eval.py)",
+        on_bad_sample: str = "skip", seed: int = 0, how_to_get: str = "set data.dataset.root (tools/eval.py: root)",
     ):
         require_split(splits, split)
         shared = {"annotations": annotations, "images": images}

@@ -37,7 +37,7 @@ class VOC(DetectionDataset):
     def __init__(
         self, *, root: str, splits: dict[str, str | Sequence[str] | float | None], split: str,
         class_names: Sequence[str] | None, transform: Transform, one_based: bool, unknown_classes: str = "raise",
-        on_bad_sample: str = "skip", seed: int = 0, how_to_get: str = "set data.dataset.root (root=FOLDER for tools/eval.py)",
+        on_bad_sample: str = "skip", seed: int = 0, how_to_get: str = "set data.dataset.root (tools/eval.py: root)",
     ):
         require_split(splits, split)
         base = Path(root)

@@ -1,4 +1,4 @@
-"""Predicting along an ordered list of proposals: what the decoders `lstm`, `gru`, `mlp` and `transformer` have in common."""
+"""Predicting along an ordered list of proposals: what `lstm`, `gru`, `mlp` and `transformer` have in common."""
 
 from __future__ import annotations
 
