@@ -93,6 +93,9 @@ def test_they_are_kept(tmp_path):
     matches.save(tmp_path / "matches.npz")
     again = Matches.load(tmp_path / "matches.npz")
     assert np.array_equal(matches.average_precision(), again.average_precision())
+    arrays = dict(np.load(tmp_path / "matches.npz"))
+    np.savez(tmp_path / "before.npz", met=arrays.pop("matched"), **arrays)  # as it was called
+    assert np.array_equal(Matches.load(tmp_path / "before.npz").matched, matches.matched)
     np.savez(tmp_path / "old.npz", scores=np.zeros(0))
     with pytest.raises(InputError, match="old.npz lacks boxes, ignored, .* test its run again"):
         Matches.load(tmp_path / "old.npz")
