@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 
 from detector.evaluation.plots import STYLES, finish
-from detector.runs.comparison import HEADINGS, Run, besides_data, mean, of_data, shown
+from detector.runs.comparison import HEADINGS, Run, besides_data, mean, of_data
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
@@ -42,7 +42,7 @@ def cost(rows: list[dict], file: Path) -> bool:
     """AP against the time of an image where it was measured, else against MACs; not where all cost the same."""
     key = "milliseconds" if all(row.get("milliseconds") for row in rows) else "multiply_adds"
     rows = [row for row in rows if row.get(key)]
-    if len({shown(key, row[key]) for row in rows}) < 2:
+    if len({row[key] for row in rows}) < 2:
         return False
     figure, panels, styles = _panels(row["name"] for row in rows)
     for row in rows:
