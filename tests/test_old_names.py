@@ -84,7 +84,11 @@ def test_a_run_of_an_earlier_version_is_gone_on_with_wherever_it_lies(trained, t
     options = [*TINY, *SHAPES, f"hydra.run.dir={folder}", "continue=true"]
     command("train", *options)
     assert "is finished already" in capsys.readouterr().out
-    config = yaml.safe_load((folder / "config.yaml").read_text())
+    text = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(text.replace(str(trained), "out"))  # which other words end in
+    command("train", *options)
+    assert "dropout" in text and "is finished already" in capsys.readouterr().out
+    config = yaml.safe_load(text)
     config["decoder"] |= {"passes": config["decoder"].pop("stages"), "coverage": False}
     config["schedule"]["_target_"] = "detector.schedules.one_cycle"
     (folder / "config.yaml").write_text(yaml.safe_dump(config))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -85,7 +86,8 @@ def _require_same_options(run: dict, file: Path) -> None:
     if not file.exists():
         return
     text = file.read_text()
-    text = text.replace(str(OmegaConf.create(text).output_dir), run["output_dir"])  # it may have been moved
+    moved = rf"(?<![\w/.-]){re.escape(str(OmegaConf.create(text).output_dir))}(?=[/'\"\s])"
+    text = re.sub(moved, lambda _: run["output_dir"], text)
     before = cast(dict, OmegaConf.to_container(OmegaConf.create(text)))
     changed = _differing(run, before) and _differing(run, modernised(before, str(file)))
     if changed:
