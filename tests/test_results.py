@@ -82,6 +82,15 @@ def test_a_record_is_complete(file):
         assert math.isclose(metrics["AP"], sum(classes) / len(classes), abs_tol=2e-4)
 
 
+@pytest.mark.parametrize("data", ["shapes", "bccd"])
+def test_the_renaming_changed_no_figure(data):
+    files = (ROOT / f"results/seeded/{data}_{when}.json" for when in ("before", "after"))
+    before, after = (json.loads(file.read_text()) for file in files)
+    assert before["commit"] != after["commit"]
+    for key in ("metrics", "reference", "crowding", "seed", "parameters", "multiply_adds", "boxes_per_image"):
+        assert before[key] == after[key]
+
+
 def test_a_changed_record_would_be_noticed(tmp_path):
     record = json.loads(RECORDS[0].read_text())
     record["metrics"]["AP"] += 0.1
