@@ -30,6 +30,8 @@ class VOC(DetectionDataset):
         one_based: whether pixels count from 1 with both edges inside the box (VOC itself) or edges are coordinates
             from 0 (most tools).
         unknown_classes: `raise` or `skip` an object of another class.
+        ignore_above: numbers by the name of a tag of objects, such as `covered: 0.95`: an object with a larger number
+            there is treated like a `difficult` one.
         transform, on_bad_sample, seed: see `DetectionDataset`.
         how_to_get: a sentence for the error where the data is missing.
     """
@@ -37,7 +39,8 @@ class VOC(DetectionDataset):
     def __init__(
         self, *, root: str, splits: dict[str, str | Sequence[str] | float | None], split: str,
         class_names: Sequence[str] | None, transform: Transform, one_based: bool, unknown_classes: str = "raise",
-        on_bad_sample: str = "skip", seed: int = 0, how_to_get: str = "set data.dataset.root (tools/eval.py: root)",
+        ignore_above: dict[str, float] | None = None, on_bad_sample: str = "skip", seed: int = 0,
+        how_to_get: str = "set data.dataset.root (tools/eval.py: root)",
     ):
         require_split(splits, split)
         base = Path(root)
@@ -59,7 +62,9 @@ class VOC(DetectionDataset):
         records = []
         for number, (file, tree) in enumerate(trees.items()):
             try:
-                records.append(_record(number, file, tree, list(class_names), one_based, unknown_classes, report))
+                records.append(_record(
+                    number, file, tree, list(class_names), one_based, unknown_classes, ignore_above or {}, report
+                ))
             except KeyError as error:
                 report.skip(error.args[0])
         report.say()
@@ -103,7 +108,7 @@ def _parse(file: Path, report: Report) -> ElementTree.Element | None:
 
 def _record(
     number: int, file: Path, root: ElementTree.Element, class_names: list[str], one_based: bool, unknown: str,
-    report: Report,
+    ignore_above: dict[str, float], report: Report,
 ) -> Record:
     size = (round(_number(root, "size/height", file)), round(_number(root, "size/width", file)))
     objects = []
@@ -117,8 +122,10 @@ def _record(
             continue
         box = [_number(element, f"bndbox/{edge}", place) for edge in ("xmin", "ymin", "xmax", "ymax")]
         box[:2] = box[0] - one_based, box[1] - one_based
-        difficult = element.findtext("difficult", "0").strip() == "1"
-        objects.append((box, label, difficult, False, None, place))
+        ignored = element.findtext("difficult", "0").strip() == "1" or any(
+            _number(element, tag, place) > most for tag, most in ignore_above.items()
+        )
+        objects.append((box, label, ignored, False, None, place))
     return make_record(number, _image_of(file, root), size, objects, report)
 
 
