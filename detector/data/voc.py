@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 import xml.etree.ElementTree as ElementTree
@@ -12,6 +13,8 @@ from detector.data.annotations import Record, Report, fraction, label_of, make_r
 from detector.data.dataset import IMAGE_ENDINGS, DetectionDataset
 from detector.data.transform import Transform
 from detector.errors import InputError
+
+log = logging.getLogger(__name__)
 
 
 class VOC(DetectionDataset):
@@ -30,8 +33,8 @@ class VOC(DetectionDataset):
         one_based: whether pixels count from 1 with both edges inside the box (VOC itself) or edges are coordinates
             from 0 (most tools).
         unknown_classes: `raise` or `skip` an object of another class.
-        ignore_above: numbers by the name of a tag of objects, such as `covered: 0.95`: an object with a larger number
-            there is treated like a `difficult` one.
+        ignore_above: finite numbers by names of tags, such as `covered: 0.95`: an object with a larger number in one of
+            them is treated like a `difficult` one, an object without them is not.
         transform, on_bad_sample, seed: see `DetectionDataset`.
         how_to_get: a sentence for the error where the data is missing.
     """
@@ -39,10 +42,11 @@ class VOC(DetectionDataset):
     def __init__(
         self, *, root: str, splits: dict[str, str | Sequence[str] | float | None], split: str,
         class_names: Sequence[str] | None, transform: Transform, one_based: bool, unknown_classes: str = "raise",
-        ignore_above: dict[str, float] | None = None, on_bad_sample: str = "skip", seed: int = 0,
+        ignore_above: object = None, on_bad_sample: str = "skip", seed: int = 0,
         how_to_get: str = "set data.dataset.root (tools/eval.py: root)",
     ):
         require_split(splits, split)
+        limits = _limits(ignore_above)
         base = Path(root)
         if not base.is_dir():
             raise InputError(f"no data folder {base}; {how_to_get}")
@@ -59,12 +63,16 @@ class VOC(DetectionDataset):
             others = (_parse(file, unheard) for file in whole - {*files})
             found = (tree.findall("object") for tree in (*trees.values(), *others) if tree is not None)
             class_names = sorted({name for objects in found for one in objects if (name := one.findtext("name"))})
-        records = []
+        tags = {tag.tag for tree in trees.values() for tag in tree.iterfind("object/*")} if limits else set()
+        if tags and (missing := [tag for tag in limits if tag not in tags]):
+            log.warning(
+                "%s: no object has a tag %s, which data.dataset.ignore_above names; correct it there (the tags are %s)",
+                report.source, " or ".join(missing), ", ".join(sorted(tags)),
+            )
+        records, names = [], list(class_names)
         for number, (file, tree) in enumerate(trees.items()):
             try:
-                records.append(_record(
-                    number, file, tree, list(class_names), one_based, unknown_classes, ignore_above or {}, report
-                ))
+                records.append(_record(number, file, tree, names, one_based, unknown_classes, limits, report))
             except KeyError as error:
                 report.skip(error.args[0])
         report.say()
@@ -108,7 +116,7 @@ def _parse(file: Path, report: Report) -> ElementTree.Element | None:
 
 def _record(
     number: int, file: Path, root: ElementTree.Element, class_names: list[str], one_based: bool, unknown: str,
-    ignore_above: dict[str, float], report: Report,
+    limits: dict[str, float], report: Report,
 ) -> Record:
     size = (round(_number(root, "size/height", file)), round(_number(root, "size/width", file)))
     objects = []
@@ -122,11 +130,23 @@ def _record(
             continue
         box = [_number(element, f"bndbox/{edge}", place) for edge in ("xmin", "ymin", "xmax", "ymax")]
         box[:2] = box[0] - one_based, box[1] - one_based
-        ignored = element.findtext("difficult", "0").strip() == "1" or any(
-            _number(element, tag, place) > most for tag, most in ignore_above.items()
-        )
+        above = [_number(element, tag, place) > most for tag, most in limits.items() if element.find(tag) is not None]
+        ignored = element.findtext("difficult", "0").strip() == "1" or any(above)
         objects.append((box, label, ignored, False, None, place))
     return make_record(number, _image_of(file, root), size, objects, report)
+
+
+def _limits(given: object) -> dict[str, float]:
+    """The option `ignore_above`, None being as good as empty."""
+    limits = {} if given is None else given
+    if isinstance(limits, dict) and all(
+        isinstance(tag, str) and re.fullmatch(r"\w[\w.-]*", tag) and type(most) in (int, float) and math.isfinite(most)
+        for tag, most in limits.items()
+    ):
+        return limits
+    raise InputError(
+        f"data.dataset.ignore_above is {given!r}; it must give numbers by names of tags, such as {{covered: 0.95}}"
+    )
 
 
 def _number(element: ElementTree.Element, path: str, place: object) -> float:

@@ -1,10 +1,12 @@
 import logging
+import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
 import torch
-from scenes import SCENE, annotation_xml, object_xml, write_coco, write_image, write_voc
+from scenes import SCENE, annotation_xml, object_xml, run_config, write_coco, write_image, write_voc
 
+from detector.build import build_datamodule
 from detector.data.coco import COCO
 from detector.data.transform import Transform
 from detector.data.voc import VOC
@@ -61,6 +63,52 @@ def test_only_direct_objects_count_and_difficult_ones_are_ignored(tmp_path):
     assert data[(0, 0)].target.labels.tolist() == [1]
 
 
+def covered(number: object, name: str = "person", difficult: int = 0) -> str:
+    """An object of which another tool says how much of it is hidden."""
+    return object_xml(name, (10, 10, 40, 40), difficult, f"<covered>{number}</covered>")
+
+
+def test_objects_are_ignored_above_a_number_and_not_at_it(tmp_path, caplog):
+    objects = "".join(map(covered, ("0.951", "0.95", " 0.2 ", "1"))) + covered(0, difficult=1)
+    objects += object_xml("person", (1, 1, 9, 9))  # by a tool that does not know the tag
+    data = one(tmp_path, objects, ignore_above={"covered": 0.95})
+    assert data.records[0].ignored.tolist() == [True, False, False, True, True, False]
+    assert len(data[(0, 0)].target.labels) == 3 and not caplog.text
+    for none in (None, {}):
+        assert one(tmp_path, objects, ignore_above=none).records[0].ignored.tolist() == [False] * 4 + [True, False]
+
+
+def test_any_tag_above_its_number_is_enough(tmp_path):
+    objects = "".join(
+        object_xml("cat", (1, 1, 9, 9), extra=f"<covered>{a}</covered><blurred>{b}</blurred>")
+        for a, b in ((0, 0), (1, 0), (0, 3), (1, 3))
+    )
+    data = one(tmp_path, objects, ignore_above={"covered": 0.5, "blurred": 2})
+    assert data.records[0].ignored.tolist() == [False, True, True, True]
+
+
+def test_tags_that_no_object_has_are_named_once(tmp_path, caplog):
+    root = write_voc(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        data = voc(root, ignore_above={"coverd": 0.5, "difficult": 1, "blurred": 2})
+    (message,) = caplog.messages
+    assert message == (f"{root} (train): no object has a tag coverd or blurred, which data.dataset.ignore_above names; "
+                       "correct it there (the tags are bndbox, difficult, name)")
+    assert not any(record.ignored.any() for record in data.records)
+
+
+def test_where_there_is_no_object_no_tag_is_missed(tmp_path, caplog):
+    root = write_voc(tmp_path, {"a": ((40, 40), [])})
+    assert len(voc(root, class_names=["cat"], ignore_above={"covered": 0.5})) == 1 and not caplog.text
+
+
+@pytest.mark.parametrize("given", [0.95, ["covered"], {"covered": "high"}, {"covered": None}, {"covered": True},
+                                   {"covered": float("nan")}, {3: 0.5}, {"bndbox/xmin": 9}])
+def test_what_gives_no_number_by_the_name_of_a_tag_is_refused(given, tmp_path):
+    with pytest.raises(InputError, match=r"ignore_above is .*; it must give numbers by names of tags, such as"):
+        one(tmp_path, covered(1), ignore_above=given)
+
+
 def test_decimals_and_one_based_pixels(tmp_path):
     record = one(tmp_path, object_xml("cat", (1, 1.5, 80, 60)), one_based=True).records[0]
     np.testing.assert_allclose(record.boxes, [[0, 0.5, 80, 60]])
@@ -85,6 +133,8 @@ def test_bad_boxes_are_clipped_or_skipped_and_reported_with_their_line(tmp_path,
         ("<annotation><size>", "x.xml: not an XML annotation"),
         ("<annotation></annotation>", "x.xml: <size/height> is missing, expected a number"),
         (annotation_xml((80, 60), object_xml("cat", ("left", 1, 9, 9))), "line 3: <bndbox/xmin> is 'left'"),
+        (annotation_xml((80, 60), covered("much", "cat")), "x.xml, line 3: <covered> is 'much', expected a number"),
+        (annotation_xml((80, 60), covered("", "cat", difficult=1)), "line 3: <covered> is '', expected a number"),
         (annotation_xml((80, 60), object_xml("cat", (1, "nan", 9, 9))), "line 3: <bndbox/ymin> is 'nan'"),
         (annotation_xml(("inf", 60), ""), "x.xml: <size/width> is 'inf', expected a number"),
         (annotation_xml((80, 60), "<object></object>"), "line 2: object without a <name>"),
@@ -97,10 +147,10 @@ def test_broken_annotations_are_named_and_skipped_or_refused(tmp_path, caplog, c
     (root / "Annotations/x.xml").write_text(content)
     write_image(root / "JPEGImages/x.png", (80, 60))
     with caplog.at_level(logging.WARNING):
-        data = voc(root)
+        data = voc(root, ignore_above={"covered": 0.5})
     assert len(data) == 1 and data.class_names == ["cat", "dog"] and expected in caplog.text
     with pytest.raises(InputError, match="on_bad_sample=skip"):
-        voc(root, on_bad_sample="raise")
+        voc(root, on_bad_sample="raise", ignore_above={"covered": 0.5})
 
 
 def test_unknown_class(tmp_path):
@@ -185,3 +235,47 @@ def test_real_bccd_reports_its_two_empty_boxes(shared_data, caplog):
         data = voc(shared_data / "bccd", splits={"train": "trainval"})
     assert len(data) == 292 and data.class_names == ["Platelets", "RBC", "WBC"]
     assert "2 problem(s)" in caplog.text and "BloodImage_00338.xml, line 158" in caplog.text
+
+
+def edges(image) -> np.ndarray:
+    """The boxes of an image as its XML gives them, (N, 4)."""
+    boxes = ElementTree.parse(image.parents[1] / "Annotations" / f"{image.stem}.xml").findall("object/bndbox")
+    return np.array([[float(box.findtext(edge)) for edge in ("xmin", "ymin", "xmax", "ymax")] for box in boxes])
+
+
+CROWDS = [  # data, splits other than its own, and of each split how many images, objects, and objects ignored
+    ("mot15_people", {}, {"train": (412, 3072, 429), "val": (93, 743, 76), "test": (104, 850, 115)}),
+    ("mot15_people", {"train": "train"}, {"train": (319, 2329, 353)}),
+    ("mot15_people", {"train": "seqtrain", "val": "seqval", "test": "seqtest"},
+     {"train": (398, 3206, 484), "val": (34, 172, 18), "test": (84, 544, 42)}),
+    ("mot15_people", {"test": "[train,val,test]"}, {"test": (516, 3922, 544)}),
+    ("voc07_crowd", {}, {"train": (283, 1899, 446), "val": (96, 651, 171), "test": (477, 3237, 768)}),
+    ("voc07_crowd", {"train": "trainval", "test": "test"}, {"train": (379, 2550, 617), "test": (98, 687, 151)}),
+]
+
+
+@pytest.mark.parametrize("data, splits, counts", CROWDS)
+def test_real_crowds(data, splits, counts, shared_data, tmp_path, caplog):
+    """As many as their makers say, and every box where the XML has it, counted from 0."""
+    chosen = [f"data.dataset.splits.{split}={lists}" for split, lists in splits.items()]
+    config = run_config(tmp_path, f"data={data}", f"data.dataset.root={shared_data}/crowd/{data}", *chosen)
+    module = build_datamodule(config)
+    with caplog.at_level(logging.WARNING):
+        for split, expected in counts.items():
+            records = module.split(split).records
+            boxes = np.concatenate([record.boxes for record in records])
+            assert (len(records), len(boxes), sum(record.ignored.sum() for record in records)) == expected
+            given = np.concatenate([edges(record.path) for record in records])
+            first = given.min()  # 1 where pixels count from 1, as some object reaches the picture's edge
+            assert first == (data == "voc07_crowd")
+            np.testing.assert_allclose(boxes, given - [first, first, 0, 0])
+            beyond = max((record.boxes[:, 2:] - record.size[::-1]).max() for record in records)
+            assert -1 < beyond <= 0
+    assert not caplog.text
+
+
+def test_the_real_crowds_of_voc_are_of_its_test_pictures(shared_data):
+    """A detector trained on the `VOC2007` beside them, which is made of VOC 2007 test, has seen its share of them."""
+    folders = (shared_data / "crowd/voc07_crowd", shared_data / "voc/VOCdevkit/VOC2007")
+    crowd, voc07 = ({file.stem for file in (folder / "Annotations").iterdir()} for folder in folders)
+    assert len(crowd) == 477 and crowd <= voc07
