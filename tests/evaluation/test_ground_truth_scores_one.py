@@ -12,6 +12,8 @@ from detector.types import StagePredictions
 SETS = {
     "bccd": ["data=bccd", "data.dataset.root={shared}/bccd", "data.canvas=[320,240]"],
     "voc": ["data=voc", "data.dataset.root={shared}/voc", "data.canvas=[256,256]"],
+    "crowd of people": ["data=mot15_people", "data.dataset.root={shared}/crowd/mot15_people"],
+    "crowd of any class": ["data=voc07_crowd", "data.dataset.root={shared}/crowd/voc07_crowd"],
     "coco": ["data=coco", "data.dataset.root={shared}/coco_tiny", "data.canvas=[320,320]"],
     "shapes": ["data=shapes"],
 }
