@@ -59,15 +59,22 @@ def test_eval_repeats_the_test_of_the_run_and_keeps_a_record(trained, tmp_path, 
         assert [row["threshold"] for row in kept] == pytest.approx(chosen) and len(chosen) == 6
 
 
-def test_eval_on_other_data(trained, tmp_path, capsys):
+@pytest.mark.parametrize("data", [
+    ["data=voc_folder", "data.dataset.root=FOLDER", "data.dataset.splits={test: all}"],
+    ["data=voc_folder", "root=FOLDER", "data.dataset.splits={test: all}"],
+    ["data=voc07_crowd", "root=FOLDER"],
+])
+def test_eval_on_other_data(data, trained, tmp_path, capsys):
     names = ["circle", "square"]
-    scene = {"a": ((80, 60), [(names[0], 10, 5, 40, 30), (names[1], 42, 12, 70, 55)])}
-    write_voc(tmp_path / "data", scene)
+    scene = {stem: ((80, 60), [(names[0], 10, 5, 40, 30), (names[1], 42, 12, 70, 55)]) for stem in "abc"}
+    lists = write_voc(tmp_path / "data", scene, one_based=True) / "ImageSets/Main"
+    (lists / "trainval.txt").write_text("a\nb\n")
+    (lists / "test.txt").write_text("c\n")
     command(
         "eval", f"checkpoint={trained}/checkpoints/last.ckpt", f"hydra.run.dir={tmp_path}", "accelerator=cpu",
-        "data=voc_folder", f"data.dataset.root={tmp_path}/data", "data.dataset.splits={test: all}", "num_workers=0",
+        "num_workers=0", *(word.replace("FOLDER", f"{tmp_path}/data") for word in data),
     )
-    assert "1 images, decoder" in capsys.readouterr().out
+    assert "3 images, decoder" in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -148,6 +155,7 @@ def test_help_is_told_without_loading_pytorch(tool, words):
 @pytest.mark.parametrize("arguments, sentence", [
     (["experiment=vok"], "Could not find 'experiment/vok'"),
     (["experiment=bccd", "data.dataset.root=/nowhere"], "no data folder /nowhere; run `python data/bccd/prepare.py`"),
+    (["experiment=crowd", "data.dataset.root=/nowhere"], "to frames and boxes as data/mot15_people/README.md tells"),
     (["data.dataset.crowding=7"], "crowding is 7; it must lie between"),
     (["~data.dataset.splits.val"], "no split 'val'; there are train"),
     (["checkpoint=nothing.ckpt"], "no checkpoint nothing.ckpt; found"),

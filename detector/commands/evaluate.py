@@ -7,7 +7,7 @@ from pathlib import Path
 
 import lightning
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from detector.build import build_datamodule, decoder_name, plain
 from detector.checkpoint import buildable, load_task, read_checkpoint
@@ -41,6 +41,8 @@ def evaluate(config: DictConfig) -> float:
             raise InputError(f"fiftyone and output_dir are both {folder}; give fiftyone=FOLDER another name")
     run = checkpoint["run"]["config"]
     own = {} if config.get("data") else buildable(checkpoint, "data", allow=config.allow)
+    if config.root and not own:  # before `plain` misses it
+        OmegaConf.update(config, "data.dataset.root", config.root, force_add=True)
     settings = {**run, "data": dict(own["data"]) if own else plain(config.data), "augmentation": None}
     if config.root:
         settings["data"]["dataset"] = {**settings["data"]["dataset"], "root": config.root}
