@@ -35,6 +35,8 @@ class VOC(DetectionDataset):
         unknown_classes: `raise` or `skip` an object of another class.
         ignore_above: finite numbers by names of tags, such as `covered: 0.95`: an object with a larger number in one of
             them is treated like a `difficult` one, an object without them is not.
+        exclude: a folder of annotations: images of the same names are left out of every split but `test`, so that a
+            detector can be tested on those.
         transform, on_bad_sample, seed: see `DetectionDataset`.
         how_to_get: a sentence for the error where the data is missing.
     """
@@ -42,7 +44,7 @@ class VOC(DetectionDataset):
     def __init__(
         self, *, root: str, splits: dict[str, str | Sequence[str] | float | None], split: str,
         class_names: Sequence[str] | None, transform: Transform, one_based: bool, unknown_classes: str = "raise",
-        ignore_above: object = None, on_bad_sample: str = "skip", seed: int = 0,
+        ignore_above: object = None, exclude: str | None = None, on_bad_sample: str = "skip", seed: int = 0,
         how_to_get: str = "set data.dataset.root (tools/eval.py: root)",
     ):
         require_split(splits, split)
@@ -56,6 +58,8 @@ class VOC(DetectionDataset):
         files = _annotation_files(base, splits[split], how_to_get)
         if isinstance(splits[split], (int, float)):
             files = fraction(files, splits, split)
+        if exclude and split != "test":
+            files = _without(files, Path(exclude), f"{base} ({split})")
         trees = {file: tree for file in files if (tree := _parse(file, report)) is not None}
         if class_names is None:
             whole = {file for wanted in splits.values() for file in _annotation_files(base, wanted, how_to_get)}
@@ -98,6 +102,16 @@ def _annotation_files(base: Path, wanted: str | Sequence[str] | float | None, ho
         stems = [line.split()[0] for line in (lists / f"{listed}.txt").read_text().splitlines() if line.strip()]
         files += [base / folder / "Annotations" / f"{stem}.xml" for stem in stems]
     return files
+
+
+def _without(files: list[Path], excluded: Path, source: str) -> list[Path]:
+    """Those of other names than the annotations in a folder."""
+    names = {file.stem for file in excluded.rglob("*.xml")}
+    if not names:
+        raise InputError(f"data.dataset.exclude is {excluded}, where no annotation (*.xml) is; give a folder of them")
+    left = [file for file in files if file.stem not in names]
+    log.info("%s: %d image(s) left out, as data.dataset.exclude says", source, len(files) - len(left))
+    return left
 
 
 def _parse(file: Path, report: Report) -> ElementTree.Element | None:

@@ -279,3 +279,19 @@ def test_the_real_crowds_of_voc_are_of_its_test_pictures(shared_data):
     folders = (shared_data / "crowd/voc07_crowd", shared_data / "voc/VOCdevkit/VOC2007")
     crowd, voc07 = ({file.stem for file in (folder / "Annotations").iterdir()} for folder in folders)
     assert len(crowd) == 477 and crowd <= voc07
+
+
+def test_images_of_the_same_names_as_excluded_ones_are_tested_alone(tmp_path):
+    """So that a detector can be tested on pictures that another data set shares with its own."""
+    root, held = write_voc(tmp_path / "voc"), tmp_path / "held/Annotations"
+    held.mkdir(parents=True)
+    (held / "b.xml").write_text("<annotation/>")
+
+    def names(split: str) -> list[str]:
+        data = voc(root, splits={"train": "all", "val": "all", "test": "all"}, split=split, exclude=str(held.parent))
+        return [record.path.stem for record in data.records]
+
+    assert names("train") == names("val") == [name for name in names("test") if name != "b"]
+    assert "b" in names("test")
+    with pytest.raises(InputError, match="exclude is .*nowhere, where no annotation"):
+        voc(root, exclude=str(tmp_path / "nowhere"))
