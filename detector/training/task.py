@@ -16,6 +16,7 @@ from torch import Tensor
 
 from detector.data.dataset import DetectionDataset
 from detector.evaluation.coco_map import NAMES, CocoMAP, check_backend
+from detector.evaluation.crowding import crowd_scores
 from detector.evaluation.matches import Matches
 from detector.losses.dense_loss import DenseLoss
 from detector.losses.set_loss import SetLoss, keep_in_step, trains_with_others
@@ -61,7 +62,7 @@ class Task(lightning.LightningModule):
         self._started: float | None = None
         self.metrics: dict[str, CocoMAP] = {}
         self.scores: dict[str, dict] = {}
-        """Of the last test: `decoder` and `dense_nms`, as `CocoMAP.compute` returns them."""
+        """Of the last test: `decoder` and `dense_nms`, what `CocoMAP.compute` and `crowd_scores` return."""
         self.matches: dict[str, Matches] = {}
         """Of the same."""
         self.skipped: set[str] = set()
@@ -149,8 +150,8 @@ class Task(lightning.LightningModule):
     def on_test_epoch_end(self) -> None:
         for row in ("decoder", "dense_nms"):
             self.metrics[row].gather()
-            self.scores[row] = self.metrics[row].compute()
             self.matches[row] = Matches.of(self.metrics[row])
+            self.scores[row] = {**self.metrics[row].compute(), **crowd_scores(self.matches[row])}
         self.log_dict({f"test/{name}": self.scores["decoder"][name] for name in NAMES})
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
