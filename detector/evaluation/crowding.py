@@ -28,8 +28,8 @@ def crowd_scores(matches: Matches) -> dict[str, float]:
 
 
 def recall_at_precision(matches: Matches, precision: float) -> float:
-    """The recall of overlapping objects at IoU .5, of all detections from the lowest score on, one for all classes, from
-    which on their precision is still at least so much; nan where it never is, or where no objects overlap."""
+    """The recall of overlapping objects at IoU .5 from the lowest score on, one for all classes, from which on the
+    precision of all detections is still at least so much; nan where it never is, or where no objects overlap."""
     scores, found, wrong = matches.by_score(np.ones(len(matches.scores), dtype=bool))
     enough = scores[found / (found + wrong) >= precision]
     if not len(enough):

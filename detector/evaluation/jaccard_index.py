@@ -16,12 +16,14 @@ SCORES = np.arange(20) / 20
 def jaccard_index(matches: Matches) -> float:
     """JI at IoU .5 (CrowdHuman; Chu et al. 2020, section 4): 0 … 1, that of the best score from which on boxes count.
 
-    In each image, as many pairs as can be made of a detection and an object of a class with an IoU of at least .5; JI is
-    their number over that of all detections and objects, a pair counted once. Class by class, the mean over images that
-    have either, at the score where it is largest; then the mean over classes that have objects, nan where none has.
+    In each image, as many pairs as can be made of a detection and an object of a class with an IoU of at least .5; JI
+    is their number over that of all detections and objects, a pair counted once. Class by class, the mean over images
+    that have either, at the score where it is largest; then the mean over classes that have objects, nan where none
+    has.
 
-    As in CrowdHuman's code, detections that lie on ignored objects may be paired, and are left out where they are not:
-    here those that matched one by COCO's rules. Unlike there, objects that lie on ignored ones count as any other.
+    As in the code of CrowdHuman's authors, detections on ignored objects may be paired, and are left out where they are
+    not; here these are the ones that matched an ignored object by COCO's rules. Unlike there, the number of pairs is
+    largest and not the sum of their IoUs, and an object that lies on an ignored one counts as any other.
     """
     classes = 1 + max([0, *matches.labels, *matches.object_labels])
     groups = matches.images * classes + matches.labels

@@ -17,9 +17,9 @@ def miss_rate(matches: Matches) -> float:
     10^-2 to 10^0 in log space; then the mean over classes that have objects, nan where none has. Each is that of the
     lowest score at which there are not more false positives, 1 where there always are; equal scores pass together.
 
-    As in the code of Dollár and in that of CrowdHuman's authors, detections that matched an ignored object do not count.
-    Where both differ, this follows Dollár: a number of false positives that is stepped over is not reached (theirs reads
-    the first score that reaches it), and a miss rate of 0 counts as 10^-10.
+    As in the code of Dollár and in that of CrowdHuman's authors, detections that matched an ignored object do not
+    count. Where the two differ, this follows Dollár: a number of false positives that is stepped over is not reached
+    (the other reads the miss rate of the first detection that reaches it), and a miss rate of 0 counts as 10^-10.
     """
     per_class = []
     for label in np.unique(matches.object_labels):

@@ -137,15 +137,17 @@ class Task(lightning.LightningModule):
         for row in ("decoder", "dense_nms"):
             self.metrics[row] = self.metric_of(dataset)
 
-    def test_step(self, loaded: tuple[Batch, list[str]], index: int) -> None:
+    def test_step(self, loaded: tuple[Batch, list[str]], index: int) -> dict[str, Output]:
+        """What the detector computes, as `output`, for a callback that measures something else of it."""
         batch, reasons = loaded
         self._note(reasons)
         if not len(batch):
-            return
+            return {}
         output = self.detector(batch.images)
         dense = suppress(output.scene.dense, threshold=self.nms_threshold)
         self._update("decoder", detections_of(output.stages[-1], _sizes(batch)), batch)
         self._update("dense_nms", detections_of(dense, _sizes(batch)), batch)
+        return {"output": output}
 
     def on_test_epoch_end(self) -> None:
         for row in ("decoder", "dense_nms"):

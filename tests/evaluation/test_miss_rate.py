@@ -30,8 +30,8 @@ def test_by_hand():
 
 
 def test_where_the_first_box_is_already_too_much():
-    """Two images: the first box is wrong, .5 false positives an image, more than 10^-2 … 10^-.5 (seven points: miss rate
-    1) and less than 10^-.25 and 10^0 (A is found: 1/2)."""
+    """Two images: the first box is wrong, .5 false positives an image, more than 10^-2 … 10^-.5 (seven points: miss
+    rate 1) and less than 10^-.25 and 10^0 (A is found: 1/2)."""
     assert miss_rate(scene([AWAY, A], [0.9, 0.8], images=2)) == pytest.approx((1**7 * 0.5**2) ** (1 / 9))
 
 
