@@ -25,7 +25,7 @@ def jaccard_index(matches: Matches) -> float:
     not; here these are the ones that matched an ignored object by COCO's rules. Unlike there, the number of pairs is
     largest and not the sum of their IoUs, and an object that lies on an ignored one counts as any other.
     """
-    classes = 1 + max([0, *matches.labels, *matches.object_labels])
+    classes = 1 + int(np.append(matches.labels, matches.object_labels).max(initial=0))
     groups = matches.images * classes + matches.labels
     object_groups = matches.object_images * classes + matches.object_labels
     size, counts = len(matches.image_ids) * classes, ~matches.ignored[:, 0]
