@@ -45,9 +45,7 @@ def suppress(
         soft_sigma: a number in place of the threshold: the box of lower score stays, its score times exp(−IoU² / σ)
             (soft-NMS, Bodla et al. 2017, equation 3).
     """
-    best = dense.logits.amax(-1).topk(min(CANDIDATES, dense.logits.shape[1]), dim=1).indices
-    found = dense.gather(best)
-    found.boxes = found.boxes.clamp(0, 1)
+    found = candidates(dense)
     valid = torch.zeros(len(found.boxes), slots, dtype=torch.bool, device=found.boxes.device)
     index = torch.zeros_like(valid, dtype=torch.int64)
     scores, labels = found.logits.sigmoid().max(-1)
@@ -63,6 +61,12 @@ def suppress(
     return StagePredictions(kept.logits, kept.boxes, valid=valid)
 
 
+def candidates(dense: Predictions) -> Predictions:
+    """The locations of the highest scores, descending, as many as suppression looks at, clipped to the canvas."""
+    found = dense.gather(dense.logits.amax(-1).topk(min(CANDIDATES, dense.logits.shape[1]), dim=1).indices)
+    return Predictions(found.logits, found.boxes.clamp(0, 1))
+
+
 def soft_nms(
     boxes: Float[Tensor, "N 4"], scores: Float[Tensor, "N"], labels: Int64[Tensor, "N"], *, sigma: float, keep: int
 ) -> tuple[Int64[Tensor, "K"], Float[Tensor, "K"]]:
@@ -72,12 +76,12 @@ def soft_nms(
         The first `keep` boxes in the order of their decayed scores, and those scores.
     """
     scores = scores.clone()
-    decay = torch.where(labels[:, None] == labels[None], torch.exp(-box_iou(boxes, boxes) ** 2 / sigma), 1.0)
     kept, final = [], []
     for _ in range(min(keep, len(scores))):
         best = scores.argmax()
         kept.append(best)
         final.append(scores[best].clone())
-        scores *= decay[best]
+        iou = box_iou(boxes[best].unsqueeze(0), boxes)[0]  # of all boxes with all it would take four times as long
+        scores *= torch.where(labels == labels[best], torch.exp(-(iou**2) / sigma), 1.0)
         scores[best] = -1.0
     return torch.stack(kept), torch.stack(final)

@@ -16,6 +16,7 @@ from running import SHAPES, TINY, command, refused
 from scenes import ROOT, write_voc
 
 from detector.checkpoint import read_checkpoint
+from detector.evaluation.crowding import CROWD_SCORES
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning has advice for runs this short
 
@@ -50,7 +51,10 @@ def test_eval_repeats_the_test_of_the_run_and_keeps_a_record(trained, tmp_path, 
     assert again == first  # by the other backend
     record = json.loads((tmp_path / "record.json").read_text())
     assert record["images"] == 4 and record["epochs"] == 1 and record["decoder"] == "lstm" and record["split"] == "test"
-    assert record["metrics"]["AP"] == again["decoder"]["AP"] and record["command"].startswith("python ")
+    for name in ("AP", *CROWD_SCORES):
+        assert record["metrics"][name] == again["decoder"][name]
+        assert record["reference"]["dense_nms"][name] == again["dense_nms"][name]
+    assert "JI   Jaccard index" in said and record["command"].startswith("python ")
     results = json.loads((tmp_path / "predictions.json").read_text())
     assert {"image_id", "category_id", "bbox", "score"} == set(results[0]) and len(results) == 4 * 20
     chosen = read_checkpoint(trained / "checkpoints/best.ckpt")["run"]["thresholds"]

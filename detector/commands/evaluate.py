@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from detector.build import build_datamodule, decoder_name, plain
 from detector.checkpoint import buildable, load_task, read_checkpoint
 from detector.commands.say_plainly import require_writable
+from detector.commands.suppression_comparison import SuppressionComparison
 from detector.commands.testing import set_nms, test
 from detector.errors import InputError
 from detector.evaluation.fiftyone_folder import require_empty, write_fiftyone
@@ -57,20 +58,24 @@ def evaluate(config: DictConfig) -> float:
         set_nms(task, config.nms_threshold)
     data = build_datamodule(settings, class_names=checkpoint["run"]["class_names"])
     dataset = data.split(config.split)
+    suppression = SuppressionComparison() if config.suppression else None
     trainer = lightning.Trainer(
         accelerator=config.accelerator, devices=1, precision=config.precision, logger=False, enable_checkpointing=False,
-        enable_model_summary=False, default_root_dir=folder, callbacks=[lightning.pytorch.callbacks.RichProgressBar()],
+        enable_model_summary=False, default_root_dir=folder,
+        callbacks=[lightning.pytorch.callbacks.RichProgressBar(), *([suppression] if suppression else [])],
     )
     test(
         task, dataset, data.loader(dataset), trainer, folder,
         title=f"{run['name']}, {decoder_name(run)}: {config.split}",
     )
+    compared = suppression.report(task, folder, seed=config.seed) if suppression else None
     if config.fiftyone:
         folder, metric = Path(config.fiftyone), task.metrics["decoder"]
         count = write_fiftyone(folder, split=config.split, dataset=dataset, metric=metric)
         print(f"{count} images, ground truth and predictions for FiftyOne are in {config.fiftyone}")
     if config.record:
         record = run_record(task, dataset, settings, config.split, trained)
+        record |= {"suppression": compared} if compared else {}
         Path(config.record).write_text(json.dumps(record, indent=2) + "\n")
         print(f"record: {config.record}")
     return task.scores["decoder"]["AP"]

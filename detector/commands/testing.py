@@ -18,7 +18,7 @@ from detector.errors import InputError
 from detector.evaluation.analysis import analyse, rounded, write_tables
 from detector.evaluation.calibration import calibration, calibration_error
 from detector.evaluation.coco_map import CocoMAP, table
-from detector.evaluation.crowding import duplicates
+from detector.evaluation.crowding import CROWD_SCORES, duplicates
 from detector.evaluation.matches import Matches
 from detector.evaluation.report import worst_and_best, write_report
 from detector.evaluation.thresholds import best_thresholds
@@ -85,9 +85,9 @@ def test(task: Task, dataset: DetectionDataset, loader, trainer: Trainer, folder
     decoder, reference = task.scores["decoder"], task.scores["dense_nms"]
     metric, matches = task.metrics["decoder"], task.matches["decoder"]
     suppression = getattr(task.detector.decoder, "suppression", "no NMS")
-    print(table(decoder, f"{len(metric.rows)} images, decoder ({suppression})"))
+    print(table(decoder, f"{len(metric.rows)} images, decoder ({suppression})", CROWD_SCORES))
     print(f"  for reference, the dense head with NMS at {task.nms_threshold}: "
-          + ", ".join(f"{name} {reference[name]:.3f}" for name in ("AP", "AP50", "AP75", "AR100")))
+          + ", ".join(f"{name} {reference[name]:.3f}" for name in ("AP", "AP50", "AP75", "AR100", "MR^-2", "JI")))
     (folder / "metrics.json").write_text(json.dumps(
         rounded({row: {k: v for k, v in scores.items() if k != "precision"} for row, scores in task.scores.items()}),
         indent=2,

@@ -154,9 +154,11 @@ def check_backend(backend: str) -> None:
         raise InputError(f"metric_backend is {backend!r}; there are {', '.join(BACKENDS)}")
 
 
-def table(metrics: dict, title: str) -> str:
-    """The twelve numbers and a line a class, as text."""
-    lines = [title] + [f"  {meaning:<28}{metrics[name]:.3f}" for name, meaning in zip(NAMES, MEANINGS)]
+def table(metrics: dict, title: str, others: dict[str, str]) -> str:
+    """The twelve numbers, others by name and meaning, and a line a class, as text."""
+    meanings = {**dict(zip(NAMES, MEANINGS)), **others}
+    wide = 2 + max(map(len, meanings.values()))
+    lines = [title] + [f"  {meaning:<{wide}}{metrics[name]:.3f}" for name, meaning in meanings.items()]
     width = max(len(name) for name in metrics["per_class"])
     lines.append(f"  {'class':<{width}}  {'AP':>6} {'AP50':>6} {'AP75':>6} {'AR':>6} {'objects':>8}")
     for name, row in metrics["per_class"].items():

@@ -1,15 +1,41 @@
-"""How crowding hurts: by overlap, by number of objects, by size; and duplicates."""
+"""How crowding hurts: by overlap, by number of objects, by size; duplicates; and what is reported of crowds."""
 
 from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
+from detector.evaluation.jaccard_index import jaccard_index
 from detector.evaluation.matches import Matches, by_image, keep, pairwise_iou
+from detector.evaluation.miss_rate import miss_rate
 
 OVERLAPS = {"below 0.1": (0.0, 0.1), "0.1 to 0.3": (0.1, 0.3), "0.3 to 0.5": (0.3, 0.5), "above 0.5": (0.5, 1.01)}
 NUMBERS = {"1": (1, 2), "2 to 3": (2, 4), "4 to 7": (4, 8), "8 to 15": (8, 16), "16 and more": (16, np.inf)}
 SIZES = {"below 32²": (0, 32**2), "32² to 96²": (32**2, 96**2), "above 96²": (96**2, np.inf)}
+OVERLAPPING = (0.3, 1.01)
+"""The largest IoU with another of its class of what is called an overlapping object."""
+RECALL_AT = "recall_overlapping_at_precision_0.7"
+CROWD_SCORES = {
+    "MR^-2": "MR^-2  log-average miss rate, lower is better", "JI": "JI   Jaccard index at its best score",
+    RECALL_AT: "recall of overlapping objects at precision .7",
+}
+"""What the literature on crowds reports, and how much of crowds is found, by name; and their meanings."""
+
+
+def crowd_scores(matches: Matches) -> dict[str, float]:
+    """Those of `CROWD_SCORES`."""
+    return {"MR^-2": miss_rate(matches), "JI": jaccard_index(matches), RECALL_AT: recall_at_precision(matches, 0.7)}
+
+
+def recall_at_precision(matches: Matches, precision: float) -> float:
+    """The recall of overlapping objects at IoU .5 from the lowest score on, one for all classes, from which on the
+    precision of all detections is still at least so much; nan where it never is, or where no objects overlap."""
+    scores, found, wrong = matches.by_score(np.ones(len(matches.scores), dtype=bool))
+    enough = scores[found / (found + wrong) >= precision]
+    if not len(enough):
+        return float("nan")
+    every = np.ones(len(matches.object_labels), dtype=bool)
+    return keep(matches, matches.scores >= enough[-1], every).recall(overlap=OVERLAPPING)[0]
 
 
 def by_overlap(matches: Matches) -> list[dict]:

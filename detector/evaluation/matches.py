@@ -162,6 +162,22 @@ class Matches:
                 result[r, t] = precision[t][at[at < len(order)]].sum() / len(RECALLS)
         return result
 
+    def average_recall(self) -> float:
+        """COCO's AR: recall, the mean over IoU thresholds and over classes that have objects."""
+        found, labels = self.found, np.unique(self.object_labels)
+        return float(np.mean([found[self.object_labels == label].mean() for label in labels] or [np.nan]))
+
+    def by_score(
+        self, chosen: Bool[np.ndarray, "D"]
+    ) -> tuple[Float[np.ndarray, "S"], Int64[np.ndarray, "S"], Int64[np.ndarray, "S"]]:
+        """The scores of some detections, each once, descending; and how many true and how many false positives at IoU
+        .5 have at least that score. Ignored ones are left out."""
+        mine = np.flatnonzero(chosen & ~self.ignored[:, 0])
+        scores, which = np.unique(-self.scores[mine], return_inverse=True)
+        hit = self.true_positive[mine, 0]
+        found, wrong = (np.bincount(which[those], minlength=len(scores)).cumsum() for those in (hit, ~hit))
+        return -scores, found, wrong
+
     def best(self, more: int) -> Matches:
         """Of each image, the detections of the highest scores, so many more than it has objects."""
         order = np.lexsort((-self.scores, self.images))  # stable: equal scores stay in order

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from PIL import Image
 
 from detector.evaluation.coco_map import MEANINGS, NAMES
+from detector.evaluation.crowding import CROWD_SCORES
 from detector.evaluation.matches import Matches
 
 
@@ -50,7 +51,8 @@ def write_report(
         file: where to.
         title: heading.
         facts: what is to be known of the run, shown as given.
-        scores, reference: of the decoder and of the dense head with NMS, as `CocoMAP.compute` returns them.
+        scores, reference: of the decoder and of the dense head with NMS, as `CocoMAP.compute` and `crowd_scores` return
+            them.
         suppression: what suppresses boxes of the former, such as `no NMS`.
         nms_threshold: of the latter.
         tables: of `analyse`.
@@ -62,8 +64,9 @@ def write_report(
     template = jinja.from_string(files("detector.evaluation").joinpath("report.html").read_text())
     pictures = {name: folder / f"{name}.png" for name in tables if (folder / f"{name}.png").exists()}
     file.write_text(template.render(
-        title=title, facts=facts, numbers=list(zip(NAMES, MEANINGS)), scores=scores, reference=reference,
-        suppression=suppression, nms_threshold=nms_threshold, tables=tables, pictures=pictures, examples=examples,
+        title=title, facts=facts, numbers=[*zip(NAMES, MEANINGS), *CROWD_SCORES.items()], scores=scores,
+        reference=reference, suppression=suppression, nms_threshold=nms_threshold, tables=tables, pictures=pictures,
+        examples=examples,
     ))
 
 

@@ -19,18 +19,13 @@ def best_thresholds(
     """
     thresholds, f1 = np.full(classes, 0.5), np.zeros(classes)
     for label in range(classes):
-        mine = np.flatnonzero((matches.labels == label) & ~matches.ignored[:, 0])
-        objects = int((matches.object_labels == label).sum())
-        mine = mine[np.argsort(-matches.scores[mine], kind="stable")]
-        scores = matches.scores[mine]
-        hits = np.cumsum(matches.true_positive[mine, 0])
-        value = 2 * hits / np.maximum(np.arange(1, len(mine) + 1) + objects, 1)
-        value[np.append(scores[1:] == scores[:-1], False)[: len(mine)]] = -1.0  # equal scores pass together
-        if not len(mine) or value.max() <= 0:
+        scores, hits, wrong = matches.by_score(matches.labels == label)
+        value = 2 * hits / np.maximum(hits + wrong + (matches.object_labels == label).sum(), 1)
+        if not len(scores) or value.max() <= 0:
             continue
         best = int(value.argmax())
         f1[label] = value[best]
         if hits[best] >= least_found:
-            following = scores[best + 1] if best + 1 < len(mine) else 0.0
+            following = scores[best + 1] if best + 1 < len(scores) else 0.0
             thresholds[label] = (scores[best] + following) / 2
     return thresholds, f1

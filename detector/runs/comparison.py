@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import Float
 
 from detector.errors import InputError
+from detector.evaluation.analysis import rounded
+from detector.evaluation.crowding import CROWD_SCORES, crowd_scores
 from detector.evaluation.matches import Matches
 from detector.runs.incidental import INCIDENTAL
 
@@ -21,17 +23,19 @@ NEEDED = ("options", "seed", "data", "split", "images", "decoder", "parameters",
           "train_seconds", "boxes_per_image", "metrics", "crowding")
 """Of a record."""
 COLUMNS = (
-    "name", "seeds", "AP", "AP_std", "AP_low", "AP_high", "AP50", "AP75", "AP_best", "recall_apart",
+    "name", "seeds", "AP", "AP_std", "AP_low", "AP_high", "AP50", "AP75", "AP_best", *CROWD_SCORES, "recall_apart",
     "recall_overlapping", "difference", "difference_low", "difference_high", "p", "boxes", "parameters",
     "multiply_adds", "milliseconds", "minutes", "megabytes",
 )
 """Of a table, all of them in its CSV file."""
 HEADINGS = {
     "name": "run", "seeds": "seeds", "AP": "AP (95 %)", "AP_std": "± seeds", "AP50": "AP50", "AP75": "AP75",
-    "AP_best": "AP at top n+1", "recall_overlapping": "recall of overlapping objects",
+    "AP_best": "AP at top n+1", "MR^-2": "MR^-2", "JI": "JI", "recall_overlapping": "recall of overlapping objects",
     "difference": "− baseline (95 %)", "p": "p", "multiply_adds": "MACs, G", "milliseconds": "ms / image",
 }
 """The columns shown; intervals stand in the cell of what they are of."""
+GIVE_WAY = ("AP75", "p")
+"""Columns that are not shown where JI is: more than twelve are hard to read."""
 
 
 @dataclass
@@ -137,11 +141,19 @@ def _require_same_images(runs: list[Run], which: str) -> None:
         raise InputError(f"{which} were tested on different data: {'; '.join(found)}; give runs of the same")
 
 
-def resampled(runs: Sequence[Run], resamples: int, seed: int) -> Float[np.ndarray, "R"]:
-    """The AP of every resample of the test images, the mean over seeds; equal seeds draw the same of equally many."""
-    images = len(runs[0].matches.image_ids)
+def resampled(matches: Sequence[Matches], resamples: int, seed: int) -> Float[np.ndarray, "R T"]:
+    """The AP of every resample of the test images at every IoU threshold, the mean over runs; equal seeds draw the same
+    of equally many images."""
+    images = len(matches[0].image_ids)
     weights = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=resamples)
-    return np.mean([run.matches.average_precision(weights).mean(1) for run in runs], axis=0)
+    return np.mean([one.average_precision(weights) for one in matches], axis=0)
+
+
+def interval(differences: Float[np.ndarray, "R"]) -> dict[str, float]:
+    """Of a difference, by those of its resamples: the bounds of its 95 % interval, and p (see `table`)."""
+    low, high = np.percentile(differences, [2.5, 97.5]).tolist()
+    beyond = 1 + min((differences <= 0).sum(), (differences >= 0).sum())
+    return {"difference_low": low, "difference_high": high, "p": float(min(1.0, 2 * beyond / (1 + len(differences))))}
 
 
 def table(rows: dict[str, list[Run]], *, baseline: str | None, resamples: int, seed: int) -> list[dict]:
@@ -169,15 +181,19 @@ def table(rows: dict[str, list[Run]], *, baseline: str | None, resamples: int, s
     bases = {of_data(name): name for name in rows if baseline in (name, besides_data(name))}
     if baseline is not None and not bases:
         raise InputError(f"no row {baseline!r}; there are {', '.join(rows)}")
-    drawn = {name: resampled(runs, resamples, seed) for name, runs in rows.items()} if resamples else {}
+    drawn = {
+        name: resampled([run.matches for run in runs], resamples, seed).mean(1) for name, runs in rows.items()
+    } if resamples else {}
     made = []
     for name, runs in rows.items():
         records = [run.record for run in runs]
         metrics = [record["metrics"] for record in records]
+        crowds = [rounded(crowd_scores(run.matches)) for run in runs]  # records of before have none
         row = {
             "name": name, "seeds": len(runs), "AP": mean(one["AP"] for one in metrics),
             "AP_std": float(np.std([one["AP"] for one in metrics], ddof=1)) if len(runs) > 1 else None,
             "AP50": mean(one["AP50"] for one in metrics), "AP75": mean(one["AP75"] for one in metrics),
+            **{key: mean(one[key] for one in crowds) for key in CROWD_SCORES},
             "AP_best": mean(run.matches.best(1).average_precision().mean() for run in runs),
             **{key: mean(one["crowding"]["decoder"][key] for one in records)
                for key in ("recall_apart", "recall_overlapping")},
@@ -192,10 +208,7 @@ def table(rows: dict[str, list[Run]], *, baseline: str | None, resamples: int, s
         if base != name:
             row["difference"] = row["AP"] - mean(run.record["metrics"]["AP"] for run in rows[base])
             if resamples:
-                differences = drawn[name] - drawn[base]
-                row["difference_low"], row["difference_high"] = np.percentile(differences, [2.5, 97.5]).tolist()
-                beyond = 1 + min((differences <= 0).sum(), (differences >= 0).sum())
-                row["p"] = float(min(1.0, 2 * beyond / (1 + resamples)))
+                row |= interval(drawn[name] - drawn[base])
         made.append(row)
     return sorted(made, key=lambda row: (of_data(row["name"]), -row["AP"]))
 
@@ -211,8 +224,9 @@ def besides_data(name: str) -> str:
 
 
 def markdown(rows: list[dict]) -> str:
-    """The table of `HEADINGS`; columns that no row fills are left out."""
+    """The table of `HEADINGS`; columns that no row fills are left out, and `GIVE_WAY` where JI is known."""
     keys = [key for key in HEADINGS if any(row.get(key) is not None for row in rows)]
+    keys = [key for key in keys if "JI" not in keys or key not in GIVE_WAY]
     lines = ["| " + " | ".join(HEADINGS[key] for key in keys) + " |", "| --- |" + " ---: |" * (len(keys) - 1)]
     lines += ["| " + " | ".join(_cell(row, key) for key in keys) + " |" for row in rows]
     return "\n".join(lines)

@@ -18,10 +18,11 @@ from detector.build import decoder_name
 from detector.data.dataset import DetectionDataset
 from detector.evaluation.analysis import rounded
 from detector.evaluation.coco_map import NAMES
+from detector.evaluation.crowding import CROWD_SCORES, OVERLAPPING
 from detector.training.task import Task
 
-REPORTED = [*NAMES[:9], "per_class"]
-OVERLAPS = {"recall_apart": (0.0, 0.3), "recall_overlapping": (0.3, 1.01)}
+REPORTED = [*NAMES[:9], *CROWD_SCORES, "per_class"]
+OVERLAPS = {"recall_apart": (0.0, 0.3), "recall_overlapping": OVERLAPPING}
 """Recall at IoU .5 of objects by their largest IoU with another of their class."""
 
 

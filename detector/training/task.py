@@ -16,6 +16,7 @@ from torch import Tensor
 
 from detector.data.dataset import DetectionDataset
 from detector.evaluation.coco_map import NAMES, CocoMAP, check_backend
+from detector.evaluation.crowding import crowd_scores
 from detector.evaluation.matches import Matches
 from detector.losses.dense_loss import DenseLoss
 from detector.losses.set_loss import SetLoss, keep_in_step, trains_with_others
@@ -61,7 +62,7 @@ class Task(lightning.LightningModule):
         self._started: float | None = None
         self.metrics: dict[str, CocoMAP] = {}
         self.scores: dict[str, dict] = {}
-        """Of the last test: `decoder` and `dense_nms`, as `CocoMAP.compute` returns them."""
+        """Of the last test: `decoder` and `dense_nms`, what `CocoMAP.compute` and `crowd_scores` return."""
         self.matches: dict[str, Matches] = {}
         """Of the same."""
         self.skipped: set[str] = set()
@@ -136,21 +137,23 @@ class Task(lightning.LightningModule):
         for row in ("decoder", "dense_nms"):
             self.metrics[row] = self.metric_of(dataset)
 
-    def test_step(self, loaded: tuple[Batch, list[str]], index: int) -> None:
+    def test_step(self, loaded: tuple[Batch, list[str]], index: int) -> dict[str, Output]:
+        """What the detector computes, as `output`, for a callback that measures something else of it."""
         batch, reasons = loaded
         self._note(reasons)
         if not len(batch):
-            return
+            return {}
         output = self.detector(batch.images)
         dense = suppress(output.scene.dense, threshold=self.nms_threshold)
         self._update("decoder", detections_of(output.stages[-1], _sizes(batch)), batch)
         self._update("dense_nms", detections_of(dense, _sizes(batch)), batch)
+        return {"output": output}
 
     def on_test_epoch_end(self) -> None:
         for row in ("decoder", "dense_nms"):
             self.metrics[row].gather()
-            self.scores[row] = self.metrics[row].compute()
             self.matches[row] = Matches.of(self.metrics[row])
+            self.scores[row] = {**self.metrics[row].compute(), **crowd_scores(self.matches[row])}
         self.log_dict({f"test/{name}": self.scores["decoder"][name] for name in NAMES})
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:

@@ -137,7 +137,7 @@ def test_nothing_found_and_nothing_there(backend):
     assert score(records, {1: found([], [], [])}, backend)["AP"] == 0
     empty = score([record(1, [], [])], {1: found([[1, 1, 5, 5]], [0.5], [0])}, backend)
     assert math.isnan(empty["AP"])
-    assert "nan" in table(empty, "nothing")
+    assert "nan" in table(empty, "nothing", {})
 
 
 def test_results_are_coco_results():

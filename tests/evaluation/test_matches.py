@@ -24,6 +24,7 @@ def test_equal_to_pycocotools(seed):
     assert found_ap.mean() == pytest.approx(expected["AP"], abs=1e-9)
     assert found_ap[0] == pytest.approx(expected["AP50"], abs=1e-9)
     assert found_ap[5] == pytest.approx(expected["AP75"], abs=1e-9)
+    assert Matches.of(metric).average_recall() == pytest.approx(expected["AR100"], abs=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -106,4 +107,18 @@ def test_nothing_found_and_nothing_there():
     nothing = Matches.of(metric_of(records, {one.image_id: found([], [], []) for one in records}))
     assert (nothing.average_precision() == 0).all()
     empty = Matches.of(metric_of([record(1, [], [])], {1: found([[1, 1, 9, 9]], [0.5], [0])}))
-    assert np.isnan(empty.average_precision()).all()
+    assert np.isnan(empty.average_precision()).all() and np.isnan(empty.average_recall())
+
+
+def test_true_and_false_positives_by_score():
+    """Two cats and an ignored one; by score: the first cat and a wrong box, together; the ignored cat; the second."""
+    boxes = [[0, 0, 50, 50], [100, 0, 150, 50], [200, 0, 250, 50]]
+    guesses = [[300, 300, 350, 350], boxes[0], boxes[2], boxes[1]]
+    metric = metric_of(
+        [record(1, boxes, [0, 0, 0], ignored=[False, False, True])],
+        {1: found(guesses, [0.75, 0.75, 0.5, 0.25], [0, 0, 0, 0])},
+    )
+    matches = Matches.of(metric)
+    scores, true, false = matches.by_score(np.ones(4, dtype=bool))
+    assert (scores.tolist(), true.tolist(), false.tolist()) == ([0.75, 0.25], [1, 2], [1, 1])
+    assert [len(part) for part in matches.by_score(np.zeros(4, dtype=bool))] == [0, 0, 0]

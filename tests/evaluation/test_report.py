@@ -11,6 +11,7 @@ from test_coco_map import found, random_scene, record
 from test_matches import metric_of
 
 from detector.evaluation.analysis import analyse, write_tables
+from detector.evaluation.crowding import CROWD_SCORES, crowd_scores
 from detector.evaluation.matches import Matches
 from detector.evaluation.report import image_f1, worst_and_best, write_report
 from detector.pictures.drawing import side_by_side
@@ -26,7 +27,8 @@ def report(tmp_path_factory):
     records, detections = random_scene(0, images=20)
     metric = metric_of(records, detections)
     metric.class_names = ["<cat>", "dog & co"]
-    scores, matches = metric.compute(), Matches.of(metric)
+    matches = Matches.of(metric)
+    scores = {**metric.compute(), **crowd_scores(matches)}
     tables = analyse(metric, matches, scores, HALF)
     write_tables(tables, folder / "analysis")
     image = np.full((40, 60, 3), 200, dtype=np.uint8)
@@ -58,6 +60,8 @@ def test_what_stands_in_it(report):
     text = (folder / "report.html").read_text()
     assert "<th>decoder, NMS at 0.3</th><th>dense head, NMS at 0.6</th>" in text
     assert f"{scores['AP']:.3f}" in text
+    for name, meaning in CROWD_SCORES.items():
+        assert f"<td>{meaning}</td><td>{scores[name]:.3f}</td>" in text
     assert "A &lt;run&gt;" in text and "&lt;cat&gt;" in text and "dog &amp; co" in text
     assert text.count("<img") == 11 and not re.search(r'(src|href)="(?!data:|#)', text)  # nothing from outside
     for row in tables["mistakes"]:

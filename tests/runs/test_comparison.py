@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from detector.errors import InputError
+from detector.evaluation.crowding import CROWD_SCORES, RECALL_AT
 from detector.evaluation.matches import Matches
 from detector.runs import comparison_plots
 from detector.runs.comparison import gather, markdown, read_csv, table, write_csv
@@ -71,6 +72,9 @@ def test_table_by_hand(tmp_path):
     assert best["difference"] == pytest.approx(ap(5 / 6) - ap(1 / 2)) and "difference" not in base
     assert best["AP_std"] == pytest.approx(0) and best["seeds"] == 2
     assert best["AP_low"] <= best["AP"] <= best["AP_high"] <= 1
+    # of six cats, each in an image of its own, five are found and nothing else: MR^-2 1/6 at every point, JI 5/6
+    assert (best["MR^-2"], best["JI"]) == pytest.approx((1 / 6, 5 / 6), abs=1e-5)
+    assert (base["MR^-2"], base["JI"]) == pytest.approx((1 / 2, 1 / 2), abs=1e-5) and base[RECALL_AT] is None
     assert best["AP_best"] == pytest.approx(best["AP"])  # one box an image at most: nothing to leave out
     assert best["minutes"] == 1.5 and best["parameters"] == 2.0 and best["multiply_adds"] == 3.0
     assert base["recall_apart"] == 0.5 and base["recall_overlapping"] is None
@@ -129,6 +133,11 @@ def test_what_is_written(tmp_path):
     assert lines[2].startswith(f"| lstm | 2 | {ap(5 / 6):.3f} (") and len(lines) == 4
     assert f" ({made[0]['difference_low']:.3f} to {made[0]['difference_high']:.3f}) | " in lines[2]
     assert len({line.count("|") for line in lines}) == 1
+    assert "| AP50 | AP at top n+1 | MR^-2 | JI | − baseline" in lines[0]
+    full = [{**row, "recall_overlapping": 0.5, "milliseconds": 2.0} for row in made]
+    assert markdown(full).splitlines()[0].count("|") - 1 == 12
+    before = [{key: value for key, value in row.items() if key not in CROWD_SCORES} for row in full]
+    assert "| AP75 |" in markdown(before) and "| p |" in markdown(before)  # a table of before there was JI
     write_csv(made, tmp_path / "table.csv")
     again = read_csv(tmp_path / "table.csv")
     assert again[0]["AP"] == best_ap(made) and markdown(again) == markdown(made)
