@@ -75,10 +75,13 @@ def build_losses(config: dict) -> tuple[SetLoss, DenseLoss]:
 def build_task(config: dict, class_names: list[str]) -> Task:
     """What a run trains."""
     set_loss, dense_loss = build_losses(config)
+    detector = build_detector(config, len(class_names))
+    if config["train_only"]:
+        detector.freeze()
     return Task(
-        build_detector(config, len(class_names)),
+        detector,
         set_loss=set_loss,
-        dense_loss=dense_loss,
+        dense_loss=None if config["train_only"] else dense_loss,
         optimizer=instantiate(config["optimizer"], _partial_=True),
         schedule=instantiate(config["schedule"], _partial_=True),
         backbone_lr_factor=config["backbone_lr_factor"],

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from detector.build import build_detector
 from detector.errors import InputError
@@ -145,12 +145,52 @@ def load_weights(module: nn.Module, checkpoint: dict) -> None:
     Raises:
         InputError: they do not fit.
     """
-    ours, theirs = module.state_dict(), checkpoint["state_dict"]
-    wrong = [name for name in ours.keys() | theirs.keys()
-             if name not in ours or name not in theirs or ours[name].shape != theirs[name].shape]
-    if wrong:
+    _require_fit(module.state_dict(), checkpoint["state_dict"], "classes, backbone, neck, proposals, decoder")
+    module.load_state_dict(checkpoint["state_dict"])
+
+
+def start_from(task: Task, checkpoint: dict, *, new_decoder: bool) -> bool:
+    """Give a task the weights that another run came to, those of the decoder where it is of the same class and every
+    tensor fits.
+
+    Args:
+        task: of a new run.
+        checkpoint: of the other.
+        new_decoder: whether the decoder is to keep its own whatever fits.
+
+    Returns:
+        Whether the decoder got weights.
+
+    Raises:
+        InputError: the classes differ, or a tensor of backbone, neck or proposals.
+    """
+    names, others = task.run["class_names"], checkpoint["run"]["class_names"]
+    if names != others:
+        raise InputError(
+            f"the checkpoint's classes are {', '.join(others)}, those of the data {', '.join(names)}; give data of the "
+            "same, or their names in that order as data.dataset.class_names"
+        )
+    ours, theirs = task.state_dict(), checkpoint["state_dict"]
+    mine, rest = (
+        {name: tensor for name, tensor in state.items() if not name.startswith("detector.decoder.")}
+        for state in (ours, theirs)
+    )
+    _require_fit(mine, rest, "backbone, neck, proposals")
+    kind, other = (run["config"]["decoder"]["_target_"] for run in (task.run, checkpoint["run"]))
+    taken = not new_decoder and kind == other and not _differing(ours, theirs)
+    task.load_state_dict(theirs if taken else rest, strict=taken)
+    return taken
+
+
+def _require_fit(ours: dict[str, Tensor], theirs: dict[str, Tensor], groups: str) -> None:
+    if wrong := _differing(ours, theirs):
         raise InputError(
             f"the checkpoint does not fit: {len(wrong)} of {len(ours)} tensors differ, {min(wrong)} first; give the "
-            "options of the run that made it (classes, backbone, neck, proposals, decoder)"
+            f"options of the run that made it ({groups})"
         )
-    module.load_state_dict(theirs)
+
+
+def _differing(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> list[str]:
+    """The names that one of two states lacks, and those of tensors of different shapes."""
+    return [name for name in ours.keys() | theirs.keys()
+            if name not in ours or name not in theirs or ours[name].shape != theirs[name].shape]

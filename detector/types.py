@@ -103,6 +103,30 @@ class Locations:
 
 
 @dataclass
+class Seen:
+    """What backbone, neck and proposal head make of a batch of images."""
+
+    pyramid: list[Float[Tensor, "B D _ _"]]
+    """One map a level."""
+    dense: Predictions
+    """Of every location."""
+    locations: Locations
+    canvas: tuple[int, int]
+    """(height, width) in pixels."""
+
+
+@dataclass
+class SeenBatch:
+    """In place of a `Batch` where what comes before the decoder is frozen: images that it has seen already."""
+
+    seen: Seen
+    targets: list[Target]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+@dataclass
 class Scene:
     """What a decoder may look at. Gradients reach the pyramid and nothing else."""
 

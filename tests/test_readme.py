@@ -48,7 +48,7 @@ def test_readme_command(line, trained, tmp_path, monkeypatch):
     if tool == "results":
         runpy.run_path(str(ROOT / words[1]))
         return
-    arguments = [re.sub(r"checkpoint=\S+", f"checkpoint={checkpoint}", word) for word in words[2:]]
+    arguments = [re.sub(r"(checkpoint|initial)=\S+", rf"\1={checkpoint}", word) for word in words[2:]]
     arguments = [word for word in arguments if not word.startswith(("record=", "data.dataset.root="))]
     where = [f"hydra.run.dir={tmp_path}/run", f"hydra.sweep.dir={tmp_path}/run"]
     if tool == "train":
@@ -57,6 +57,7 @@ def test_readme_command(line, trained, tmp_path, monkeypatch):
         arguments = [w for w in arguments if not w.startswith(("data.dataset.splits", "trainer.max_epochs"))]
         changed = {word.split("=")[0] for word in arguments}
         tiny = [word for word in TINY if word.split("=")[0] not in changed]
+        tiny = [word.removeprefix("decoder.") for word in tiny]  # of whichever decoder
         arguments += [*data_overrides(data, tmp_path), *tiny, *(SHAPES if data == "shapes" else [])]
     elif tool == "compare":
         for decoder in ("lstm", "mlp"):

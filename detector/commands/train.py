@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
 import re
 import shlex
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +24,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch.utils.data import DataLoader
 
 from detector.build import build_datamodule, build_task, decoder_name, instantiate, plain
-from detector.checkpoint import load_weights, read_checkpoint, thresholds_of
+from detector.checkpoint import load_weights, read_checkpoint, start_from, thresholds_of
+from detector.commands.frozen import scenes, take_over
 from detector.commands.testing import choose_on_val, test
 from detector.data.datamodule import DataModule
 from detector.data.dataset import DetectionDataset
@@ -52,27 +55,30 @@ def train(config: DictConfig) -> float:
         torch.set_num_threads(config.threads)
     run = plain(config)
     refuse_composed(run)
+    if run["initial"] and run["checkpoint"]:
+        raise InputError("initial starts a run and checkpoint goes on with one: give one of them")
     folder = Path(run["output_dir"])
+    take_over(run)
     if run["continue"]:
         _require_same_options(run, folder / "config.yaml")
         if (folder / "record.json").exists():
             log.info("%s is finished already", folder)
             return json.loads((folder / "train.json").read_text())["best_val_AP"]
         _go_on(run, folder)
-    _open(folder, config)
+    _open(folder, {**run, "checkpoint": config.checkpoint})
     memory = PeakMemory()
     lightning.seed_everything(run["seed"], workers=True, verbose=False)
     data, task, callbacks, trainer = _build(run)
     trained = _asked_for()
-    _fit(run, data, task, callbacks["last"], trainer)
+    _fit(run, data, task, callbacks, trainer)
     score, megabytes = float(callbacks["best"].best_model_score or 0.0), memory.megabytes()
     chosen = _choose(run, data, task, callbacks, trainer)
     loader = data.loader(data.test)
     test(task, data.test, loader, trainer, folder, title=f"{run['name']}, {decoder_name(run)}: test")
     task.to(trainer.strategy.root_device)  # as after training
     if trainer.is_global_zero:
-        trained |= {"best_val_AP": round(score, 5), "checkpoint": chosen.name,
-                    "peak_megabytes": megabytes and round(megabytes)}
+        trained |= {"best_val_AP": round(score, 5), "checkpoint": chosen.name, "train_only": run["train_only"],
+                    "initial": task.run.get("initial"), "peak_megabytes": megabytes and round(megabytes)}
         _write_records(run, data, task, loader, trainer, trained)
         _draw_some(task, data.test, folder / "pictures", run["pictures"])
     for logger in trainer.loggers:
@@ -100,7 +106,8 @@ def _require_same_options(run: dict, file: Path) -> None:
 def _differing(run: dict, before: dict) -> list[str]:
     """The groups in which two configs differ."""
     now, then = OmegaConf.create(run), OmegaConf.create(before)
-    for key in INCIDENTAL:
+    of_frozen = () if run["initial"] or run["train_only"] else ("new_decoder", "cache")  # which runs of before lack
+    for key in (*INCIDENTAL, *of_frozen):
         OmegaConf.update(now, key, None)
         OmegaConf.update(then, key, None)
     return sorted(str(key) for key in now.keys() | then.keys() if now.get(key) != then.get(key))
@@ -116,11 +123,11 @@ def _go_on(run: dict, folder: Path) -> None:
             (folder / "csv").rename(folder / f"csv_{len(list(folder.glob('csv_*'))) + 1}")
 
 
-def _open(folder: Path, config: DictConfig) -> None:
+def _open(folder: Path, run: dict) -> None:
     """Make the run's directory, its config in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(config, folder / "config.yaml", resolve=True)
+        OmegaConf.save(OmegaConf.create(run), folder / "config.yaml")
     except OSError as error:
         raise InputError(f"output_dir {folder} cannot be written to ({error}); give another") from error
 
@@ -131,20 +138,38 @@ def _build(run: dict) -> tuple[DataModule, Task, dict[str, Any], lightning.Train
         raise InputError(f"test_checkpoint is {run['test_checkpoint']!r}; it must be best or last")
     if not all(run["callbacks"].get(name) for name in ("best", "last")):
         raise InputError(f"callbacks are {', '.join(run['callbacks'])}; best and last must be among them, and not null")
-    resumed = read_checkpoint(run["checkpoint"]) if run["checkpoint"] else None
+    started = read_checkpoint(run["checkpoint"] or run["initial"]) if run["checkpoint"] or run["initial"] else None
     data = build_datamodule(run)
     log.info("%d images to train, %d to validate, %d to test; classes: %s", len(data.train), len(data.val),
              len(data.test), ", ".join(data.class_names))
     if not (len(data.train) and len(data.test)):
         raise InputError("no images to train or none to test; give both some in data.dataset.splits")
-    task = build_task(run, data.class_names)
-    if resumed:
-        load_weights(task, resumed)
+    task = _started(run, data.class_names, started) if started else build_task(run, data.class_names)
     callbacks = {name: instantiate(callback) for name, callback in run["callbacks"].items() if callback}
     trainer = instantiate(
         run["trainer"], callbacks=list(callbacks.values()), logger=[instantiate(one) for one in run["logger"].values()]
     )
     return data, task, callbacks, trainer
+
+
+def _started(run: dict, class_names: list[str], checkpoint: dict) -> Task:
+    """What is trained, with the weights of the checkpoint from which a run goes on or starts."""
+    task = build_task({**run, "backbone": {**run["backbone"], "weights": None}}, class_names)
+    task.run["config"] = run
+    if run["checkpoint"]:
+        train_only = checkpoint["run"]["config"].get("train_only")
+        if train_only != run["train_only"]:
+            raise InputError(
+                f"{run['checkpoint']} is of a run with train_only={train_only or 'null'}: pass that to go on with it, "
+                "or initial= in place of checkpoint= to start from its weights"
+            )
+        load_weights(task, checkpoint)
+        task.run["initial"] = checkpoint["run"].get("initial")
+    else:
+        taken = start_from(task, checkpoint, new_decoder=run["new_decoder"])
+        log.info("starts from the weights of %s; the decoder %s", run["initial"], "too" if taken else "starts anew")
+        task.run["initial"] = hashlib.sha256(Path(run["initial"]).read_bytes()).hexdigest()[:16]
+    return task
 
 
 def _asked_for() -> dict:
@@ -154,9 +179,20 @@ def _asked_for() -> dict:
     return {"command": command, "options": options, "commit": commit()}
 
 
-def _fit(run: dict, data: DataModule, task: Task, last: ModelCheckpoint, trainer: lightning.Trainer) -> None:
-    """Train, and draw the curves; an interruption ends the command."""
-    trainer.fit(task, datamodule=data, ckpt_path=run["checkpoint"], weights_only=True)
+def _fit(
+    run: dict, data: DataModule, task: Task, callbacks: dict[str, ModelCheckpoint], trainer: lightning.Trainer
+) -> None:
+    """Train, and draw the curves; an interruption ends the command. What has nothing to train is validated and kept."""
+    best, last = callbacks["best"], callbacks["last"]
+    if any(parameter.requires_grad for parameter in task.parameters()):
+        with scenes(run, data, task, trainer) if run["train_only"] else nullcontext():
+            trainer.fit(task, datamodule=data, ckpt_path=run["checkpoint"], weights_only=True)
+    else:
+        log.info("%s has nothing to train, and all else is frozen", decoder_name(run))
+        trainer.validate(task, datamodule=data, verbose=False)
+        best.best_model_score = trainer.callback_metrics.get("val/AP")
+        best.best_model_path = last.best_model_path = str(Path(run["output_dir"]) / "checkpoints/last.ckpt")
+        trainer.save_checkpoint(last.best_model_path, weights_only=True)
     task.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
     log.info("trained %d epochs in %.1f minutes; checkpoints are in %s", trainer.current_epoch, task.train_seconds / 60,
              last.dirpath)

@@ -10,6 +10,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Sampler
 
 from detector.data.dataset import DetectionDataset, collate
+from detector.data.scene_cache import SceneCache
 from detector.data.transform import Transform
 
 
@@ -24,6 +25,9 @@ class DataModule(lightning.LightningDataModule):
         batch_size: images a batch and process.
         num_workers: processes that prepare batches; 0 prepares them in the main one.
         seed: of shuffling, augmentation and generated training pictures.
+
+    Attributes:
+        scenes: what training reads in place of the images, where a frozen detector has seen them.
     """
 
     def __init__(
@@ -34,6 +38,7 @@ class DataModule(lightning.LightningDataModule):
         self.make, self.augment, self.resize = dataset, augment, resize
         self._class_names = class_names
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.scenes: SceneCache | None = None
 
     @property
     def class_names(self) -> list[str]:
@@ -59,7 +64,10 @@ class DataModule(lightning.LightningDataModule):
         return self.make(split=name, transform=self.resize, class_names=self.class_names, seed=self.seed)
 
     def train_dataloader(self) -> DataLoader:
-        return self.loader(self.train, shuffle=True)
+        if self.scenes is None:
+            return self.loader(self.train, shuffle=True)
+        sampler = EpochSampler(len(self.scenes), shuffle=True, seed=self.seed)  # no workers: reading is quick
+        return DataLoader(self.scenes, self.batch_size, sampler=sampler, collate_fn=self.scenes.collate)
 
     def val_dataloader(self) -> DataLoader:
         return self.loader(self.val)

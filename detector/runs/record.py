@@ -43,6 +43,8 @@ def run_record(task: Task, dataset: DetectionDataset, config: dict, split: str, 
         "options": trained["options"],
         "commit": trained["commit"],
         "seed": config["seed"],
+        "train_only": config.get("train_only"),
+        "initial": task.run.get("initial"),  # of the checkpoint that it started from, the hash of the file
         "machine": trained["machine"],
         "data": (root or type(dataset).__name__).lower(),
         "dataset": {"class": type(dataset).__name__, "root": root, "splits": data.get("splits"),

@@ -23,7 +23,7 @@ from detector.losses.set_loss import SetLoss, keep_in_step, trains_with_others
 from detector.model import Detector
 from detector.old_names import modernise
 from detector.postprocess import detections_of, suppress
-from detector.types import Batch, Output, Target
+from detector.types import Batch, Output, SeenBatch, Target
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Task(lightning.LightningModule):
         seed: of what is random in the model itself (dropout).
         run: plain values that go into the checkpoint, so that it can be rebuilt.
         set_loss: of the decoder's stages. This and what follows is for training and validation, no test needs it.
-        dense_loss: of the dense head.
+        dense_loss: of the dense head; None where that is frozen.
         optimizer: takes parameter groups; its `lr` is that of everything but the backbone.
         schedule: takes the optimizer and `total_steps`.
         backbone_lr_factor: the backbone's rate is this times `lr`.
@@ -72,27 +72,29 @@ class Task(lightning.LightningModule):
         """An empty metric on some images."""
         return CocoMAP(dataset, backend=self.metric_backend, max_detections=self.max_detections)
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, batch: Batch | SeenBatch) -> dict[str, Tensor]:
         """The weighted terms of a batch, in float32."""
+        if isinstance(batch, SeenBatch):
+            return self._terms(self.detector.decode(batch.seen, batch.targets), batch.targets)
         return self._terms(self.detector(batch.images, batch.targets), batch.targets)
 
     def _terms(self, output: Output, targets: list[Target]) -> dict[str, Tensor]:
-        assert self.set_loss and self.dense_loss  # None in tests alone
+        assert self.set_loss  # None in tests alone
         keep_in_step(len(output.stages) + 1, self.device)  # and the dense head's
         with torch.autocast(self.device.type, enabled=False):
-            return {
-                **self.set_loss(output.stages, targets),
-                **self.dense_loss(output.dense, output.scene.locations, targets),
-            }
+            terms = self.set_loss(output.stages, targets)
+            if self.dense_loss:
+                terms |= self.dense_loss(output.dense, output.scene.locations, targets)
+            return terms
 
-    def on_train_batch_start(self, loaded: tuple[Batch, list[str]], index: int) -> None:
+    def on_train_batch_start(self, loaded: tuple[Batch | SeenBatch, list[str]], index: int) -> None:
         """Dropout depends on the seed, the process, the epoch and the step alone, so that a run can be resumed."""
         place = [self.seed, self.global_rank, self.current_epoch, index]
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
 
-    def training_step(self, loaded: tuple[Batch, list[str]], index: int) -> Tensor | None:
+    def training_step(self, loaded: tuple[Batch | SeenBatch, list[str]], index: int) -> Tensor | None:
         batch, reasons = loaded
-        self._note(reasons)
+        self.note(reasons)
         if not len(batch):
             keep_in_step(0, self.device)
             zero = 0.0 * torch.stack([p.sum() for p in self.detector.parameters() if p.requires_grad]).sum()
@@ -116,7 +118,7 @@ class Task(lightning.LightningModule):
 
     def validation_step(self, loaded: tuple[Batch, list[str]], index: int) -> None:
         batch, reasons = loaded
-        self._note(reasons)
+        self.note(reasons)
         if not len(batch):
             return
         output = self.detector(batch.images)
@@ -140,7 +142,7 @@ class Task(lightning.LightningModule):
     def test_step(self, loaded: tuple[Batch, list[str]], index: int) -> dict[str, Output]:
         """What the detector computes, as `output`, for a callback that measures something else of it."""
         batch, reasons = loaded
-        self._note(reasons)
+        self.note(reasons)
         if not len(batch):
             return {}
         output = self.detector(batch.images)
@@ -191,7 +193,8 @@ class Task(lightning.LightningModule):
     def _update(self, row: str, detections: list, batch: Batch) -> None:
         self.metrics[row].update([target.image_id for target in batch.targets], detections)
 
-    def _note(self, reasons: list[str]) -> None:
+    def note(self, reasons: list[str]) -> None:
+        """Say why samples could not be used, each reason once."""
         for reason in reasons:
             if reason not in self.skipped:
                 self.skipped.add(reason)

@@ -8,7 +8,7 @@ import lightning
 from lightning.pytorch.utilities import rank_zero_only
 
 from detector.pictures.drawing import class_colours, draw_boxes, sheet
-from detector.types import Batch
+from detector.types import Batch, SeenBatch
 
 
 class BatchPicture(lightning.Callback):
@@ -24,10 +24,11 @@ class BatchPicture(lightning.Callback):
 
     @rank_zero_only
     def on_train_batch_start(
-        self, trainer: lightning.Trainer, task: lightning.LightningModule, loaded: tuple[Batch, list[str]], index: int
+        self, trainer: lightning.Trainer, task: lightning.LightningModule, loaded: tuple[Batch | SeenBatch, list[str]],
+        index: int,
     ) -> None:
         batch, _ = loaded
-        if trainer.global_step or index or not len(batch):
+        if trainer.global_step or index or not len(batch) or isinstance(batch, SeenBatch):
             return
         height, width = batch.images.shape[-2:]
         names = trainer.datamodule.class_names  # type: ignore[attr-defined]  # Lightning sets it
