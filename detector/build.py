@@ -53,7 +53,7 @@ def build_datamodule(config: dict, *, class_names: list[str] | None = None) -> D
 
 def build_detector(config: dict, num_classes: int) -> Detector:
     """The network of a run; each part is given by the one before it how wide and how deep its input is."""
-    for name in ("hidden_size", "layers", "slots", "stages", "points", "candidates", "boxes_per_cell"):
+    for name in ("hidden_size", "layers", "slots", "points", "candidates", "boxes_per_cell"):
         if (count := config["decoder"].get(name)) is not None and count < 1:
             raise InputError(f"decoder.{name} is {count}; it must be at least 1")
     backbone = instantiate(config["backbone"])

@@ -46,7 +46,7 @@ class Detector(nn.Module):
 
     def decode(self, seen: Seen, targets: list[Target] | None = None) -> Output:
         """The second half: the proposals that this decoder asks for, and what it makes of them."""
-        proposals = self.proposals.select(seen.dense, seen.locations, self.decoder.proposals)
+        proposals = self.proposals.select(seen.dense, self.decoder.proposals)
         scene = Scene(seen.pyramid, seen.dense.detach(), seen.locations, proposals, seen.canvas)
         return Output(scene, seen.dense, self.decoder(scene, targets))
 

@@ -12,6 +12,8 @@ from detector.types import Predictions, StagePredictions
 
 CANDIDATES = 1000
 """Best locations that suppression looks at."""
+NOTHING = -20.0
+"""The logit of what is not there."""
 
 
 def detections_of(predictions: StagePredictions, sizes: list[tuple[int, int]]) -> list[Detections]:
@@ -44,6 +46,9 @@ def suppress(
         slots: boxes kept, by descending score.
         soft_sigma: a number in place of the threshold: the box of lower score stays, its score times exp(−IoU² / σ)
             (soft-NMS, Bodla et al. 2017, equation 3).
+
+    Returns:
+        `slots` boxes; those that are not `valid` fill up, empty and with the logits `NOTHING`.
     """
     found = candidates(dense)
     valid = torch.zeros(len(found.boxes), slots, dtype=torch.bool, device=found.boxes.device)
@@ -58,7 +63,8 @@ def suppress(
         index[image, : len(kept)] = kept
         valid[image, : len(kept)] = True
     kept = found.gather(index)
-    return StagePredictions(kept.logits, kept.boxes, valid=valid)
+    empty = ~valid.unsqueeze(-1)
+    return StagePredictions(kept.logits.masked_fill(empty, NOTHING), kept.boxes.masked_fill(empty, 0), valid=valid)
 
 
 def candidates(dense: Predictions) -> Predictions:

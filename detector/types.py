@@ -135,8 +135,8 @@ class Scene:
     dense: Predictions
     """Of every location."""
     locations: Locations
-    proposals: Predictions
-    """The best locations by descending score, as many as the decoder has slots."""
+    proposals: StagePredictions
+    """The best boxes by descending score, as many as the decoder has slots; which of them are valid."""
     canvas: tuple[int, int]
     """(height, width) in pixels."""
 

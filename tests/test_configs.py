@@ -6,7 +6,7 @@ from scenes import CONF, OFFLINE, data_of, data_overrides, run_config
 
 from detector.build import build_datamodule, build_detector, build_losses, build_task, instantiate
 from detector.errors import InputError
-from detector.types import Batch, Predictions, Scene, Target
+from detector.types import Batch, Predictions, Scene, StagePredictions, Target
 
 
 def choices(group: str) -> list[str]:
@@ -30,7 +30,9 @@ def part(scene: Scene, image: int) -> Scene:
     one = slice(image, image + 1)
     return Scene(
         [level[one] for level in scene.pyramid], Predictions(scene.dense.logits[one], scene.dense.boxes[one]),
-        scene.locations, Predictions(scene.proposals.logits[one], scene.proposals.boxes[one]), scene.canvas,
+        scene.locations, StagePredictions(
+            scene.proposals.logits[one], scene.proposals.boxes[one], valid=scene.proposals.valid[one]
+        ), scene.canvas,
     )
 
 

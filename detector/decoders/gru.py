@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from torch import nn
 
-from detector.decoders.sequence_decoder import Recurrence, SequenceDecoder
+from detector.decoders.recurrence import Recurrence
+from detector.decoders.sequence_decoder import SequenceDecoder
 
 
 class GRU(SequenceDecoder):
     """Its recurrent state tells a slot what has been predicted before it; arguments as in `LSTM`."""
 
     def __init__(self, *, hidden_size: int, layers: int, dropout: float, **options):
-        model = partial(Recurrence, nn.GRU, size=hidden_size, layers=layers, dropout=dropout)
+        model = Recurrence(nn.GRU, size=hidden_size, layers=layers, dropout=dropout)
         super().__init__(sequence_model=model, hidden_size=hidden_size, dropout=dropout, **options)

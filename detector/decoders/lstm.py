@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from torch import nn
 
-from detector.decoders.sequence_decoder import Recurrence, SequenceDecoder
+from detector.decoders.recurrence import Recurrence
+from detector.decoders.sequence_decoder import SequenceDecoder
 
 
 class LSTM(SequenceDecoder):
@@ -20,5 +19,5 @@ class LSTM(SequenceDecoder):
     """
 
     def __init__(self, *, hidden_size: int, layers: int, dropout: float, **options):
-        model = partial(Recurrence, nn.LSTM, size=hidden_size, layers=layers, dropout=dropout)
+        model = Recurrence(nn.LSTM, size=hidden_size, layers=layers, dropout=dropout)
         super().__init__(sequence_model=model, hidden_size=hidden_size, dropout=dropout, **options)

@@ -9,11 +9,10 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 from torchvision.ops import box_iou
 
-from detector.decoders.mlp import FeedForward
+from detector.decoders.intermediate_stage import IntermediateStage
 from detector.decoders.pointing import point
 from detector.decoders.prediction_head import PredictionHead
 from detector.decoders.region_features import RegionFeatures
-from detector.decoders.sequence_decoder import DecoderStage
 from detector.losses.pointer_loss import pointer_loss
 from detector.types import Scene, StagePredictions, Target
 
@@ -57,7 +56,7 @@ class LSTMPointer(nn.Module):
         self.end_above, self.pointer_weight = end_above, pointer_weight
         shared: dict = {"width": width, "strides": strides, "num_classes": num_classes, "points": points,
                   "hidden_size": hidden_size, "dropout": dropout}
-        self.intermediate = DecoderStage(**shared, sequence_model=FeedForward(hidden_size, dropout))
+        self.intermediate = IntermediateStage(**shared)
         self.region_features = RegionFeatures(**shared)
         self.key, self.query = nn.Linear(hidden_size, hidden_size), nn.Linear(hidden_size, hidden_size)
         self.pointer = nn.Linear(hidden_size, 1)
@@ -70,8 +69,7 @@ class LSTMPointer(nn.Module):
         self.prediction_head = PredictionHead(hidden_size=hidden_size, num_classes=num_classes)
 
     def forward(self, scene: Scene, targets: list[Target] | None = None) -> list[StagePredictions]:
-        intermediate, hidden = self.intermediate(scene, scene.proposals.detach())
-        intermediate.one_to_many = True
+        intermediate, hidden = self.intermediate(scene, scene.proposals)
         given = intermediate.detach()
         images, count = given.boxes.shape[:2]
         correct, steps = None, min(self.slots, count)

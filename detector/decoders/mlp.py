@@ -19,9 +19,7 @@ class MLP(SequenceDecoder):
     """
 
     def __init__(self, *, hidden_size: int, layers: int, dropout: float, **options):
-        def model() -> nn.Module:
-            return FeedForwardStack(*(FeedForward(hidden_size, dropout) for _ in range(layers)))
-
+        model = FeedForwardStack(*(FeedForward(hidden_size, dropout) for _ in range(layers)))
         super().__init__(sequence_model=model, hidden_size=hidden_size, dropout=dropout, **options)
 
 

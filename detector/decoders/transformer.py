@@ -21,10 +21,8 @@ class Transformer(SequenceDecoder):
     """
 
     def __init__(self, *, hidden_size: int, layers: int, heads: int, dropout: float, **options):
-        def model() -> nn.Module:
-            layer = nn.TransformerEncoderLayer(
-                hidden_size, heads, 2 * hidden_size, dropout, batch_first=True, norm_first=True
-            )
-            return nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
-
+        layer = nn.TransformerEncoderLayer(
+            hidden_size, heads, 2 * hidden_size, dropout, batch_first=True, norm_first=True
+        )
+        model = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         super().__init__(sequence_model=model, hidden_size=hidden_size, dropout=dropout, **options)

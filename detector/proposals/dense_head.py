@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from detector.errors import InputError
-from detector.types import Locations, Predictions
+from detector.postprocess import suppress
+from detector.types import Locations, Predictions, StagePredictions
 
 
 class DenseHead(nn.Module):
@@ -27,12 +27,8 @@ class DenseHead(nn.Module):
         depth: 3×3 convolutions before each of the two outputs.
         prior: the score every location starts with, so that the many empty ones do not swamp the first steps
             (focal loss, Lin et al. 2017, section 4.1).
-        peak_window: side of the window in which a location must hold a class's largest score to be proposed, odd; 1
-            proposes neighbours too.
-        peak_levels: whether it must also hold the largest score of the cells of other levels over or under it, so that
-            an object is not proposed once a level.
-        off_peak: 0 … 1, the share of its score with which a location that is no maximum competes for a place among the
-            proposals, so that objects of high scores are proposed several times; 0: it comes after all maxima.
+        nms_threshold: proposals are what non-maximum suppression at this IoU leaves, a high one: boxes that are all but
+            equal look the same to a decoder (distinct queries, Zhang et al. 2023, section 3.2).
 
     Raises:
         InputError: an option is out of range, or there is no level of `finest_stride`.
@@ -40,21 +36,20 @@ class DenseHead(nn.Module):
 
     def __init__(
         self, *, width: int, strides: list[int], num_classes: int, finest_stride: int = 8, depth: int = 2,
-        prior: float = 0.01, peak_window: int = 3, peak_levels: bool = False, off_peak: float = 0.0,
+        prior: float = 0.01, nms_threshold: float = 0.8,
     ):
         super().__init__()
         for name, value, allowed, expected in (
             ("depth", depth, depth >= 0, "be at least 0"),
             ("prior", prior, 0 < prior < 1, "lie between 0 and 1, neither included"),
-            ("peak_window", peak_window, peak_window > 0 and peak_window % 2, "be odd and at least 1"),
-            ("off_peak", off_peak, 0 <= off_peak <= 1, "lie between 0 and 1"),
+            ("nms_threshold", nms_threshold, 0 <= nms_threshold <= 1, "lie between 0 and 1"),
         ):
             if not allowed:
                 raise InputError(f"proposals.{name} is {value}; it must {expected}")
         if finest_stride not in strides:
             raise InputError(f"proposals.finest_stride is {finest_stride}; the pyramid has strides {list(strides)}")
         self.strides = [stride for stride in strides if stride >= finest_stride]
-        self.peak_window, self.peak_levels, self.off_peak = peak_window, peak_levels, off_peak
+        self.nms_threshold = nms_threshold
         self.class_tower = self._tower(width, depth)
         self.box_tower = self._tower(width, depth)
         self.class_output = nn.Conv2d(width, num_classes, 3, padding=1)
@@ -94,28 +89,9 @@ class DenseHead(nn.Module):
         half = log_sides.clamp(max=8.0).exp() / 2 * locations.strides
         return Predictions(torch.cat(logits, 1).float(), torch.cat([centre - half, centre + half], -1)), locations
 
-    @torch.no_grad()
-    def select(self, dense: Predictions, locations: Locations, slots: int) -> Predictions:
-        """The `slots` best local maxima over all levels by descending score, cut from the graph.
-
-        A location counts with its best class among those whose score is the largest in its window; the other locations
-        follow only where there are too few maxima, or compete with `off_peak` times their score. Boxes are clipped to
-        the canvas.
-        """
-        scores = dense.logits.sigmoid()  # B L C
-        levels = scores.split([rows * columns for rows, columns in locations.shapes], 1)
-        grids = [level.transpose(1, 2).unflatten(2, shape) for level, shape in zip(levels, locations.shapes)]  # B C h w
-        peaks = []
-        for grid in grids:
-            largest = F.max_pool2d(grid, self.peak_window, stride=1, padding=self.peak_window // 2)
-            for other in grids if self.peak_levels else ():
-                resize = F.adaptive_max_pool2d if other.shape[-1] > grid.shape[-1] else F.interpolate
-                largest = torch.maximum(largest, resize(other, grid.shape[-2:]))
-            others = grid * self.off_peak if self.off_peak else grid - 1.0
-            peaks.append(torch.where(grid == largest, grid, others).flatten(2).amax(1))  # B hw
-        best = torch.cat(peaks, 1).topk(min(slots, scores.shape[1]), dim=1).indices  # B Q
-        chosen = dense.gather(best)
-        return Predictions(chosen.logits, chosen.boxes.clamp(0, 1))
+    def select(self, dense: Predictions, slots: int) -> StagePredictions:
+        """The proposals, cut from the graph: by descending score, at most `slots`; the others are not valid."""
+        return suppress(dense, threshold=self.nms_threshold, slots=slots)
 
     def _locations(self, pyramid: list[Tensor], canvas: tuple[int, int]) -> Locations:
         height, width = canvas

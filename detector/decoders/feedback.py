@@ -1,0 +1,53 @@
+"""What a slot is told of earlier slots."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchvision.ops import box_convert
+
+SIZE = 8
+"""F: numbers a slot."""
+
+
+class Feedback(nn.Module):
+    """What earlier slots predicted, as a vector that is added to the region features.
+
+    Args:
+        hidden_size: H, of the vector.
+    """
+
+    def __init__(self, hidden_size: int):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(SIZE, 64), nn.ReLU(), nn.Linear(64, hidden_size))
+
+    def forward(self, told: Float[Tensor, "B S F"]) -> Float[Tensor, "B S H"]:
+        return self.layers(told)
+
+    @staticmethod
+    def of(
+        iou: Float[Tensor, "B S Q"], scores: Float[Tensor, "B Q"], boxes: Float[Tensor, "B Q 4"], segment: slice
+    ) -> Float[Tensor, "B S F"]:
+        """The numbers that the slots of a segment are told.
+
+        An earlier box covers a slot by the product of the IoU of their proposals, if they are of one class, and the
+        score predicted for the earlier one. Told are the largest such product, the logarithm of one more than their
+        sum, and, of the box that covers most, its IoU, its score, its centre from that of the slot's box in sides of
+        the latter, and the logarithm of the ratio of their sides; 0 where nothing covers.
+
+        Args:
+            iou: of the segment's slots with earlier ones; 0 with others and for those of another class.
+            scores: predicted for all slots of the list; 0 for those still to come.
+            boxes: of all slots.
+            segment: which slots are asked about.
+        """
+        covering = iou * scores.unsqueeze(1)  # B S Q
+        most, which = covering.max(2)
+        earlier = boxes.gather(1, which.unsqueeze(-1).expand(-1, -1, 4))  # B S 4
+        own, theirs = (box_convert(some, "xyxy", "cxcywh").clamp(min=1e-4) for some in (boxes[:, segment], earlier))
+        offset, ratio = (theirs[..., :2] - own[..., :2]) / own[..., 2:], theirs[..., 2:] / own[..., 2:]
+        geometry = torch.cat([offset, ratio.log()], -1).clamp(-4, 4)
+        told = torch.stack([most, covering.sum(2).log1p(), iou.gather(2, which.unsqueeze(-1)).squeeze(-1),
+                            scores.gather(1, which)], -1)
+        return torch.cat([told, geometry], -1) * (most > 0).unsqueeze(-1)
