@@ -167,7 +167,9 @@ class Output:
 
 @dataclass
 class Assignment:
-    """Which slots answer for which objects in one image: pairs, each slot and each object at most once."""
+    """Which slots answer for which objects in one image: pairs, each slot at most once."""
 
     slots: Int64[Tensor, "M"]
     objects: Int64[Tensor, "M"]
+    quality: Float[Tensor, "M"] | None = None
+    """The class target of each slot, 0 … 1; None: the IoU of its box."""

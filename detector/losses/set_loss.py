@@ -1,4 +1,4 @@
-"""The one-to-one loss of a decoder's stages."""
+"""The loss of a decoder's stages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from detector.types import Assignment, StagePredictions, Target
 class SetLoss:
     """Class, L1 and overlap loss of the matched slots; the others are background (DETR, section 3.1).
 
-    Each stage is matched for itself. All terms are divided by the number of objects in the batch (`normalisers`).
+    Each stage is matched for itself. The class target of a slot is what the matcher says, or else the IoU of its box, for
+    losses that look at it. All terms are divided by the number of objects in the batch (`normalisers`).
 
     In a one-to-many stage, slots that were not matched answer too, for the object they overlap most, if by
     `positive_iou`: they learn its box, the slots of an object sharing its weight, and its class, with the IoU of their
@@ -70,8 +71,11 @@ class SetLoss:
         overlap = (share * self.overlap_loss(positives, answer, reduction="none")).sum()
 
         quality, positive = torch.zeros_like(logits), torch.zeros_like(logits, dtype=torch.bool)
-        iou = box_iou(positives.detach(), answer).diagonal()
-        quality[image, slot, labels[owner]] = iou.to(logits.dtype)
+        quality[image, slot, labels[owner]] = box_iou(positives.detach(), answer).diagonal().to(logits.dtype)
+        for of_image, assignment, target in zip(quality, assignments, targets):
+            if assignment.quality is not None:
+                told = assignment.quality.to(logits.dtype)
+                of_image[assignment.slots, target.labels[assignment.objects]] = told
         positive[image, slot, labels[owner]] = True
         scores = self.class_loss(logits, quality, positive)
         certain, objects = normalisers(quality.sum(), torch.tensor(len(labels)))

@@ -13,8 +13,8 @@ from torchvision.ops import generalized_box_iou
 
 from detector.types import Assignment, StagePredictions, Target
 
-Pairs = tuple[Int64[Tensor, "M"], Int64[Tensor, "M"]]
-"""The slots and the objects of M pairs."""
+Pairs = tuple[Tensor, ...]
+"""The slots and the objects of M pairs; and their class targets, where these are not their IoUs."""
 
 
 class Matcher(ABC):
@@ -24,8 +24,8 @@ class Matcher(ABC):
     def __call__(self, predictions: StagePredictions, targets: list[Target]) -> list[Assignment]:
         """Match every image by itself, and every region of it where the slots have regions.
 
-        Post-condition: no slot and no object twice; for each image, or region with the objects centred in it, as many
-        pairs as the smaller of slots and objects.
+        Post-condition: no slot twice; but for `Greedy`, no object twice and, for each image, or region with the objects
+        centred in it, as many pairs as the smaller of slots and objects.
 
         Raises:
             FloatingPointError: a prediction or a cost is not finite; names the images.
@@ -33,14 +33,14 @@ class Matcher(ABC):
         assignments, diverged = [], []
         for logits, boxes, target in zip(predictions.logits.float(), predictions.boxes.float(), targets):
             none = torch.empty(0, dtype=torch.int64, device=boxes.device)
-            pairs = [(none, none)]
+            pairs = list[Pairs]()
             try:
                 for own, there in _by_region(predictions.regions, len(boxes), target):
-                    a, b = self.assign(logits[own], boxes[own], target.labels[there], target.boxes[there])
-                    pairs.append((own[a], there[b]))
+                    a, b, *rest = self.assign(logits[own], boxes[own], target.labels[there], target.boxes[there])
+                    pairs.append((own[a], there[b], *rest))
             except FloatingPointError:
                 diverged.append(target.image_id)
-            assignments.append(Assignment(*(torch.cat(indices) for indices in zip(*pairs))))
+            assignments.append(Assignment(*(torch.cat(parts) for parts in zip(*pairs or [(none, none)]))))
         if diverged:
             raise FloatingPointError(
                 f"the match cost is not finite for image(s) {', '.join(map(str, diverged))}: the predictions have "
