@@ -39,12 +39,12 @@ def part(scene: Scene, image: int) -> Scene:
 def network_cases() -> list[str]:
     groups = ("backbone", "neck", "proposals", "decoder")
     single = [f"{group}={choice}" for group in groups for choice in choices(group)]
-    finer = [f"neck.finest_stride=4 decoder={decoder}" for decoder in ("lstm", "lstm_pointer", "lstm_grid")]
-    finest = [f"neck.finest_stride=4 proposals.finest_stride=4 decoder={name}" for name in ("lstm_attention", "dense")]
+    finer = [f"neck.finest_stride=4 decoder={decoder}" for decoder in ("lstm_pointer", "lstm_grid")]
+    finest = [f"neck.finest_stride=4 proposals.finest_stride=4 decoder={name}" for name in ("lstm", "lstm_attention", "dense")]
     return single + finer + finest
 
 
-@pytest.mark.parametrize("decoder", ["dense", "lstm_attention"])
+@pytest.mark.parametrize("decoder", ["dense", "lstm_attention", "lstm", "transformer"])
 def test_levels_that_nobody_would_read(decoder, tmp_path):
     config = run_config(tmp_path, "neck.finest_stride=4", f"decoder={decoder}", *OFFLINE)
     with pytest.raises(InputError, match="makes 1 level.s. finer than the dense head's, and this decoder looks only"):

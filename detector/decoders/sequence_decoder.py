@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -18,7 +20,8 @@ class SequenceDecoder(nn.Module):
 
     The score of a proposal is multiplied by the probability of that, its novelty, as the duplicate removal of Relation
     Networks does it (Hu et al. 2018, equation 9); its box stays. Quality is the dense head's business and novelty the
-    decoder's: neither can spoil what the other has learnt, as no gradient of this score reaches the dense head's.
+    decoder's: neither can spoil what the other has learnt, as the loss of these scores reaches the decoder alone, not
+    the pyramid that it reads.
 
     A slot sees the region features of its proposal, its box and its class scores. What it knows of other slots is up to
     the sequence model and to the feedback.
@@ -63,7 +66,9 @@ class SequenceDecoder(nn.Module):
         nn.init.constant_(last.get_parameter("bias"), 2.0)  # at first nearly everything is new
 
     def forward(self, scene: Scene, targets: list[Target] | None = None) -> list[StagePredictions]:
+        scene.refuse_unread_levels()  # which no loss would train
         proposals = scene.proposals
+        scene = replace(scene, pyramid=[level.detach() for level in scene.pyramid])
         features = self.region_features(scene, proposals)  # B Q H
         if self.feedback is None:
             hidden = self._at_once(features)
