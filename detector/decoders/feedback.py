@@ -26,8 +26,15 @@ class Feedback(nn.Module):
         return self.layers(told)
 
     @staticmethod
+    def placed(boxes: Float[Tensor, "B Q 4"]) -> Float[Tensor, "B Q 6"]:
+        """Boxes as `of` wants them: their centre, the logarithms of their sides, and the inverse of these."""
+        centre, sides = box_convert(boxes, "xyxy", "cxcywh").split(2, -1)
+        sides = sides.clamp(min=1e-4)
+        return torch.cat([centre, sides.log(), 1 / sides], -1)
+
+    @staticmethod
     def of(
-        iou: Float[Tensor, "B S Q"], scores: Float[Tensor, "B Q"], boxes: Float[Tensor, "B Q 4"], segment: slice
+        iou: Float[Tensor, "B S Q"], scores: Float[Tensor, "B Q"], places: Float[Tensor, "B Q 6"], segment: slice
     ) -> Float[Tensor, "B S F"]:
         """The numbers that the slots of a segment are told.
 
@@ -39,15 +46,15 @@ class Feedback(nn.Module):
         Args:
             iou: of the segment's slots with earlier ones; 0 with others and for those of another class.
             scores: predicted for all slots of the list; 0 for those still to come.
-            boxes: of all slots.
+            places: `placed`, of all slots.
             segment: which slots are asked about.
         """
         covering = iou * scores.unsqueeze(1)  # B S Q
-        most, which = covering.max(2)
-        earlier = boxes.gather(1, which.unsqueeze(-1).expand(-1, -1, 4))  # B S 4
-        own, theirs = (box_convert(some, "xyxy", "cxcywh").clamp(min=1e-4) for some in (boxes[:, segment], earlier))
-        offset, ratio = (theirs[..., :2] - own[..., :2]) / own[..., 2:], theirs[..., 2:] / own[..., 2:]
-        geometry = torch.cat([offset, ratio.log()], -1).clamp(-4, 4)
-        told = torch.stack([most, covering.sum(2).log1p(), iou.gather(2, which.unsqueeze(-1)).squeeze(-1),
-                            scores.gather(1, which)], -1)
-        return torch.cat([told, geometry], -1) * (most > 0).unsqueeze(-1)
+        most, which = covering.max(2, keepdim=True)  # B S 1
+        own, theirs = places[:, segment], places.gather(1, which.expand(-1, -1, 6))  # B S 6
+        offset, ratio = (theirs[..., :4] - own[..., :4]).split(2, -1)
+        told = torch.cat([
+            most, covering.sum(2, keepdim=True).log1p(), iou.gather(2, which), scores.unsqueeze(2).gather(1, which),
+            (offset * own[..., 4:]).clamp(-4, 4), ratio.clamp(-4, 4),
+        ], -1)
+        return told * (most > 0)
