@@ -241,10 +241,10 @@ def test_loggers_without_a_network(options, left, tmp_path):
 
 @pytest.mark.parametrize("option, sentence", [
     ("decoder.slots=0", "decoder.slots is 0; it must be at least 1"),
-    ("decoder.stages=0", "decoder.stages is 0; it must be at least 1"),
+    ("decoder.layers=0", "decoder.layers is 0; it must be at least 1"),
     ("decoder.points=-1", "decoder.points is -1; it must be at least 1"),
     ("neck.width=100", "neck.width is 100; it must be a multiple of 8"),
-    ("proposals.peak_window=2", "proposals.peak_window is 2; it must be odd"),
+    ("proposals.nms_threshold=2", "proposals.nms_threshold is 2; it must lie between 0 and 1"),
 ])
 def test_sizes_that_no_network_can_have(option, sentence, tmp_path, capsys):
     assert sentence in refused(capsys, "train", *TINY, *SHAPES, option, f"hydra.run.dir={tmp_path}")
