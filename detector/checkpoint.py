@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from detector.build import build_detector
 from detector.errors import InputError
 from detector.model import Detector
-from detector.old_names import modernise
+from detector.old_names import modernise, refuse_replaced
 from detector.predictor import Predictor
 from detector.training.task import Task
 
@@ -51,8 +51,11 @@ def buildable(checkpoint: dict, *groups: str, allow: Sequence[str] = ()) -> dict
         allow: packages whose classes may be built beside this one's, as the caller says, never the checkpoint.
 
     Raises:
-        InputError: they name anything but classes of those packages, or hold anything but plain values.
+        InputError: they name anything but classes of those packages, or hold anything but plain values; or the decoder
+            is one of an earlier version.
     """
+    if "decoder" in groups:
+        refuse_replaced(checkpoint)
     packages = ("detector", *([allow] if isinstance(allow, str) else allow))
     found = {group: checkpoint["run"]["config"][group] for group in groups}
     for group in groups:
@@ -143,8 +146,9 @@ def load_weights(module: nn.Module, checkpoint: dict) -> None:
     """Give a task, or whatever holds a `detector`, the weights of a checkpoint.
 
     Raises:
-        InputError: they do not fit.
+        InputError: they do not fit, or are those of a decoder of an earlier version.
     """
+    refuse_replaced(checkpoint)
     _require_fit(module.state_dict(), checkpoint["state_dict"], "classes, backbone, neck, proposals, decoder")
     module.load_state_dict(checkpoint["state_dict"])
 

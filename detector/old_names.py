@@ -6,20 +6,27 @@ from collections.abc import Sequence
 
 from detector.errors import InputError
 
-FORMAT = 2
-"""Of the checkpoints with today's names; those of before do not say theirs."""
+FORMAT = 3
+"""Of today's checkpoints; those of 2 differ in `REPLACED` and `OF_STAGES`, those of before in names too and do not say
+theirs."""
 LAST_COMMIT = "3bca1f7"
 """The last that knows the options of `REMOVED`."""
+LAST_WITH_STAGES = "9187b78"
+"""The last that knows those of `OF_STAGES` and reads checkpoints of `REPLACED`."""
 RENAMED = {
-    "decoder.passes": "decoder.stages", "decoder.explore": "decoder.sampling_rate",
-    "decoder.surplus": "decoder.extra_steps", "decoder.choice_weight": "decoder.pointer_weight",
-    "loss.set.near_iou": "loss.set.positive_iou",
+    "decoder.explore": "decoder.sampling_rate", "decoder.surplus": "decoder.extra_steps",
+    "decoder.choice_weight": "decoder.pointer_weight", "loss.set.near_iou": "loss.set.positive_iou",
 }
 REMOVED = {
     "decoder.coverage": False, "decoder.writes": 1, "decoder.order": "score", "decoder.bidirectional": False,
     "decoder.groups": 1, "decoder.denoising": 0, "decoder.candidates": 1000, "loss.set.monotone_weight": 0.0,
 }
 """Options, and the value at which each did nothing."""
+PEAKS = ("peak_window", "peak_levels", "off_peak")
+OF_STAGES = ("decoder.stages", "decoder.passes", *(f"proposals.{name}" for name in PEAKS))
+"""Options of the decoders of `REPLACED`, and of local maxima as their proposals."""
+REPLACED = ("lstm", "gru", "mlp", "transformer", "lstm_pointer")
+"""Decoders that are others today or take other proposals; no others take any."""
 ELSEWHERE = {
     "lstm_grid": {"decoder.writes": "decoder.boxes_per_cell"},
     "lstm_pointer": {"decoder.candidates": "decoder.candidates"},
@@ -31,7 +38,6 @@ PACKAGES = {
     "detector.schedules.": "detector.training.schedules.", "detector.callbacks.": "detector.training.callbacks."
 }
 MODULES = {
-    ".decoder.passes.": ".decoder.stages.", ".decoder.draft.": ".decoder.intermediate.",
     ".reading.": ".region_features.", ".memory.": ".sequence_model.", ".writing.": ".prediction_head.",
     ".liking.": ".pointer.", ".read_norm.": ".input_norm.", ".rezoom.": ".rezoom_features.",
     ".rewriting.": ".rezoom_head.",
@@ -41,45 +47,61 @@ MODULES = {
 
 def refuse_typed(arguments: Sequence[str]) -> None:
     """Raise `InputError` where the command line has an option of an earlier version, with what there is instead."""
-    chosen = next((word.partition("=")[2] for word in arguments if word.startswith("decoder=")), "lstm")
+    chosen = {"decoder": "lstm", "proposals": "dense_head"}
+    chosen |= {group: choice for group, _, choice in (word.partition("=") for word in arguments) if group in chosen}
     for argument in arguments:
-        for decoder in chosen.split(","):
-            _refuse(argument.lstrip("+~").partition("=")[0], decoder)
+        for decoder in chosen["decoder"].split(","):
+            _refuse(argument.lstrip("+~").partition("=")[0], decoder, chosen["proposals"] == "dense_head")
 
 
 def refuse_composed(config: dict) -> None:
     """The same for the config of a run, to which files of one's own contribute."""
-    for key in (*RENAMED, *REMOVED):
+    for key in (*RENAMED, *REMOVED, *OF_STAGES):
         section, name = _section(config, key)
         if name in section:
-            _refuse(key, _decoder(config))
+            _refuse(key, _decoder(config), _is_ours(config["proposals"]))
 
 
-def _refuse(key: str, decoder: str) -> None:
-    if key.startswith("decoder.") and decoder not in DECODERS:
+def _refuse(key: str, decoder: str, our_proposals: bool) -> None:
+    if key.startswith("decoder.") and decoder not in DECODERS or key.startswith("proposals.") and not our_proposals:
         return
     new = ELSEWHERE.get(decoder, {}).get(key) or RENAMED.get(key)
     if new and new != key:
         raise InputError(f"{key} is called {new} now")
-    if not new and key in REMOVED:
-        raise InputError(f"{key} is gone: see results/README.md; commit {LAST_COMMIT} is the last to have it")
+    if not new and key in (*REMOVED, *OF_STAGES):
+        last = LAST_COMMIT if key in REMOVED else LAST_WITH_STAGES
+        raise InputError(f"{key} is gone: see results/README.md; commit {last} is the last to have it")
 
 
 def modernise(checkpoint: dict, source: str = "the checkpoint") -> None:
-    """Give a checkpoint of an earlier version today's names: its config, and the parameters, averaged and not.
+    """Give a checkpoint of an earlier version today's names: its config, and the parameters, averaged and not; and
+    today's format, unless its decoder has been replaced (`refuse_replaced`).
 
     Raises:
         InputError: see `modernised`.
     """
-    if "format" in checkpoint["run"]:
+    run = checkpoint["run"]
+    if run.get("format") == FORMAT:
         return
-    checkpoint["run"] |= {"config": modernised(checkpoint["run"]["config"], source), "format": FORMAT}
-    for key in ("state_dict", "current_model_state"):
+    of_before, run["config"] = "format" not in run, modernised(run["config"], source)
+    if _decoder(run["config"]) not in REPLACED:
+        run["format"] = FORMAT
+    for key in ("state_dict", "current_model_state") if of_before else ():
         for name in list(checkpoint.get(key, ())):
             new = name
             for old_part, new_part in MODULES.items():
                 new = new.replace(old_part, new_part)
             checkpoint[key][new] = checkpoint[key].pop(name)
+
+
+def refuse_replaced(checkpoint: dict) -> None:
+    """Raise `InputError` where the decoder of a checkpoint that `modernise` was given has been replaced since."""
+    if checkpoint["run"].get("format") != FORMAT:
+        raise InputError(
+            f"the checkpoint's decoder, {_decoder(checkpoint['run']['config'])}, is another today; commit "
+            f"{LAST_WITH_STAGES} is the last to read it; today's can be trained behind its detector (initial=CHECKPOINT "
+            "train_only=decoder)"
+        )
 
 
 def modernised(config: dict, source: str) -> dict:
@@ -106,6 +128,11 @@ def modernised(config: dict, source: str) -> dict:
             raise InputError(
                 f"{source} was trained with {key}={value}, which is gone; commit {LAST_COMMIT} is the last to read it"
             )
+    proposals = config.get("proposals") or {}
+    if _is_ours(proposals) and (gone := proposals.keys() & PEAKS):
+        config["proposals"] = {key: value for key, value in proposals.items() if key not in gone}
+        if decoder not in REPLACED:  # it takes no proposals, or is somebody's own and takes today's
+            config["proposals"]["nms_threshold"] = 0.8
     return config
 
 
@@ -113,6 +140,10 @@ def _decoder(config: dict) -> str:
     """What the decoder of a config is called; empty for somebody's own."""
     target = str(config["decoder"].get("_target_"))
     return target.split(".")[-2] if target.startswith("detector.decoders.") else ""
+
+
+def _is_ours(group: dict) -> bool:
+    return str(group.get("_target_")).startswith("detector.")
 
 
 def _moved(value):

@@ -54,7 +54,7 @@ def suppress(
     valid = torch.zeros(len(found.boxes), slots, dtype=torch.bool, device=found.boxes.device)
     index = torch.zeros_like(valid, dtype=torch.int64)
     scores, labels = found.logits.sigmoid().max(-1)
-    for image, (boxes, own, label) in enumerate(zip(found.boxes, scores, labels)):
+    for image, (boxes, own, label) in enumerate(zip(found.boxes, scores, labels) if slots else ()):
         if soft_sigma is None:
             kept = batched_nms(boxes, own, label, threshold)[:slots]
         else:

@@ -13,6 +13,7 @@ from detector import load
 from detector.build import build_task
 from detector.data.shapes import CLASS_NAMES
 from detector.errors import InputError
+from detector.old_names import FORMAT
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning has advice for runs this short
 
@@ -59,7 +60,7 @@ def untrained(tmp_path_factory) -> dict:
         "data.dataset.splits={train: 4, val: 2, test: 2}", "data.num_workers=0",
     )
     return {
-        "run": {"config": config, "class_names": CLASS_NAMES},
+        "run": {"config": config, "class_names": CLASS_NAMES, "format": FORMAT},
         "state_dict": build_task(config, CLASS_NAMES).state_dict(),
     }
 

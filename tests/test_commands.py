@@ -44,7 +44,7 @@ def test_eval_repeats_the_test_of_the_run_and_keeps_a_record(trained, tmp_path, 
         f"fiftyone={tmp_path}/fiftyone",
     )
     said = capsys.readouterr().out
-    assert "4 images, decoder (no NMS)" in said and "dense head with NMS at 0.6: AP" in said and "circle" in said
+    assert "4 images, decoder (NMS of proposals at 0.8)" in said and "dense head with NMS at 0.6: AP" in said and "circle" in said
     assert len(json.loads((tmp_path / "fiftyone/samples.json").read_text())["samples"]) == 4
     again = json.loads((tmp_path / "metrics.json").read_text())
     first = json.loads((trained / "metrics.json").read_text())
@@ -83,11 +83,12 @@ def test_eval_on_other_data(data, trained, tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options, suppression", [
-    ([], "NMS at 0.6"), (["decoder.soft_sigma=0.5"], "soft-NMS, sigma 0.5"),
+    (["decoder=dense"], "NMS at 0.6"), (["decoder=dense", "decoder.soft_sigma=0.5"], "soft-NMS, sigma 0.5"),
+    (["decoder=lstm_grid"], "no NMS"),
 ])
-def test_the_dense_decoder_is_said_to_suppress(options, suppression, tmp_path, capsys):
-    tiny = [word for word in TINY if not word.startswith("decoder.hidden_size")]
-    command("train", *tiny, *SHAPES, "decoder=dense", *options, "pictures=0", f"hydra.run.dir={tmp_path}/run")
+def test_what_suppresses_boxes_is_said(options, suppression, tmp_path, capsys):
+    tiny = [word for word in TINY if not word.startswith("decoder.")]
+    command("train", *tiny, *SHAPES, *options, "pictures=0", f"hydra.run.dir={tmp_path}/run")
     assert f"4 images, decoder ({suppression})" in capsys.readouterr().out
     command(
         "eval", f"checkpoint={tmp_path}/run/checkpoints/last.ckpt", "accelerator=cpu", "nms_threshold=0.3",
@@ -241,10 +242,10 @@ def test_loggers_without_a_network(options, left, tmp_path):
 
 @pytest.mark.parametrize("option, sentence", [
     ("decoder.slots=0", "decoder.slots is 0; it must be at least 1"),
-    ("decoder.stages=0", "decoder.stages is 0; it must be at least 1"),
+    ("decoder.layers=0", "decoder.layers is 0; it must be at least 1"),
     ("decoder.points=-1", "decoder.points is -1; it must be at least 1"),
     ("neck.width=100", "neck.width is 100; it must be a multiple of 8"),
-    ("proposals.peak_window=2", "proposals.peak_window is 2; it must be odd"),
+    ("proposals.nms_threshold=2", "proposals.nms_threshold is 2; it must lie between 0 and 1"),
 ])
 def test_sizes_that_no_network_can_have(option, sentence, tmp_path, capsys):
     assert sentence in refused(capsys, "train", *TINY, *SHAPES, option, f"hydra.run.dir={tmp_path}")

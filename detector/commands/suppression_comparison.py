@@ -118,8 +118,7 @@ def variants(output: Output, targets: list[Target], *, slots: int) -> dict[str, 
     made |= undone
     lists = {"the last stage": detections_of(output.stages[-1], sizes)}
     if output.scene.proposals.boxes.shape[1]:
-        proposals = StagePredictions(output.scene.proposals.logits, output.scene.proposals.boxes)
-        made["proposals"] = detections_of(proposals, sizes)
+        made["proposals"] = detections_of(output.scene.proposals, sizes)
         lists = {"the proposals": made["proposals"], **lists}
     for name, some in lists.items():
         made[f"best of {name}"] = [_best(*one) for one in zip(some, objects, targets)]

@@ -22,6 +22,7 @@ from detector.evaluation.crowding import CROWD_SCORES, duplicates
 from detector.evaluation.matches import Matches
 from detector.evaluation.report import worst_and_best, write_report
 from detector.evaluation.thresholds import best_thresholds
+from detector.model import Detector
 from detector.pictures.drawing import side_by_side
 from detector.postprocess import detections_of, suppress
 from detector.training.task import Task
@@ -84,7 +85,7 @@ def test(task: Task, dataset: DetectionDataset, loader, trainer: Trainer, folder
         return
     decoder, reference = task.scores["decoder"], task.scores["dense_nms"]
     metric, matches = task.metrics["decoder"], task.matches["decoder"]
-    suppression = getattr(task.detector.decoder, "suppression", "no NMS")
+    suppression = _suppression(task.detector)
     print(table(decoder, f"{len(metric.rows)} images, decoder ({suppression})", CROWD_SCORES))
     print(f"  for reference, the dense head with NMS at {task.nms_threshold}: "
           + ", ".join(f"{name} {reference[name]:.3f}" for name in ("AP", "AP50", "AP75", "AR100", "MR^-2", "JI")))
@@ -106,6 +107,13 @@ def test(task: Task, dataset: DetectionDataset, loader, trainer: Trainer, folder
     if task.skipped:
         print(f"{len(task.skipped)} problem(s) with samples, named above and in the log")
     print(f"metrics.json, predictions.json, analysis/ and report.html are in {folder}")
+
+
+def _suppression(detector: Detector) -> str:
+    """What suppresses boxes of the decoder, for people."""
+    of_proposals = getattr(detector.proposals, "nms_threshold", None) if detector.decoder.proposals else None
+    none = "no NMS" if of_proposals is None else f"NMS of proposals at {of_proposals}"
+    return getattr(detector.decoder, "suppression", none)
 
 
 def _facts(task: Task, metric: CocoMAP, matches: Matches, thresholds: np.ndarray) -> dict[str, object]:

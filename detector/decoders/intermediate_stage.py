@@ -35,5 +35,5 @@ class IntermediateStage(nn.Module):
         features = self.region_features(scene, proposals)
         hidden = self.norm(features + self.sequence_model(features))
         predictions = self.prediction_head(hidden, proposals)
-        predictions.one_to_many = True
+        predictions.one_to_many, predictions.valid = True, proposals.valid
         return predictions, hidden

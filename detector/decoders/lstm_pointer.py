@@ -80,7 +80,7 @@ class LSTMPointer(nn.Module):
         keys = self.key(features)  # B K H
         overlap = torch.stack([box_iou(boxes, boxes) for boxes in given.boxes])  # B K K
         score = given.logits.amax(-1)  # B K
-        free = torch.ones(images, count, dtype=torch.bool, device=score.device)
+        free = torch.ones_like(score, dtype=torch.bool) if intermediate.valid is None else intermediate.valid  # B K
         covered = torch.zeros_like(score)
         going = torch.ones(images, 1, dtype=torch.bool, device=score.device)
         rows, columns = torch.arange(images, device=score.device), torch.arange(count, device=score.device)
@@ -90,7 +90,7 @@ class LSTMPointer(nn.Module):
             logits = self.pointer((keys + self.query(hidden).unsqueeze(1)).tanh()).squeeze(-1)
             logits = (logits + self.weights[0] * score - self.weights[1] * covered).float()
             logits = torch.cat([logits.masked_fill(~free, -torch.inf), self.end(hidden).float()], 1)  # B K+1
-            going = going & (logits.softmax(-1)[:, -1:] < self.end_above)
+            going = going & free.any(1, keepdim=True) & (logits.softmax(-1)[:, -1:] < self.end_above)
             if correct is None and not going.any():
                 break
             index = point(logits[:, :-1].detach(), correct, self.sampling_rate)  # B

@@ -36,10 +36,6 @@ class PredictionHead(nn.Module):
         logits = proposals.logits + self.classes(hidden).float()
         return StagePredictions(logits, box_convert(boxes, "cxcywh", "xyxy"))
 
-    def scores(self, hidden: Float[Tensor, "B Q H"], logits: Float[Tensor, "B Q C"]) -> Float[Tensor, "B Q C"]:
-        """The scores predicted for proposals of class logits `logits`."""
-        return (logits + self.classes(hidden).float()).sigmoid()
-
 
 def box_logits(predictions: Predictions) -> Float[Tensor, "B Q 4"]:
     """Boxes as the logits of their centre, width and height: the space in which they are corrected."""

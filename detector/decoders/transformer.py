@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from torch import nn
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
 
 from detector.decoders.sequence_decoder import SequenceDecoder
 
 
 class Transformer(SequenceDecoder):
-    """Every proposal attends to all of them, with as many parameters as the LSTM of the same size.
+    """Every proposal attends to all valid ones, with as many parameters as the LSTM of the same size.
 
     Args:
         hidden_size: H, of region features.
@@ -26,3 +27,9 @@ class Transformer(SequenceDecoder):
         )
         model = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         super().__init__(sequence_model=model, hidden_size=hidden_size, dropout=dropout, **options)
+
+    def _at_once(
+        self, features: Float[Tensor, "B Q H"], valid: Bool[Tensor, "B Q"] | None
+    ) -> Float[Tensor, "B Q H"]:
+        not_attended_to = None if valid is None else ~valid
+        return self.norm(features + self.sequence_model(features, src_key_padding_mask=not_attended_to))

@@ -25,17 +25,18 @@ class Matcher(ABC):
         """Match every image by itself, and every region of it where the slots have regions.
 
         Post-condition: no slot twice; but for `Greedy`, no object twice and, for each image, or region with the objects
-        centred in it, as many pairs as the smaller of slots and objects.
+        centred in it, as many pairs as the smaller of valid slots and objects.
 
         Raises:
             FloatingPointError: a prediction or a cost is not finite; names the images.
         """
         assignments, diverged = [], []
-        for logits, boxes, target in zip(predictions.logits.float(), predictions.boxes.float(), targets):
+        valid = torch.ones_like(predictions.boxes[..., 0]) if predictions.valid is None else predictions.valid  # B Q
+        for logits, boxes, some, target in zip(predictions.logits.float(), predictions.boxes.float(), valid, targets):
             none = torch.empty(0, dtype=torch.int64, device=boxes.device)
             pairs = list[Pairs]()
             try:
-                for own, there in _by_region(predictions.regions, len(boxes), target):
+                for own, there in _by_region(predictions.regions, some.nonzero().squeeze(1), target):
                     a, b, *rest = self.assign(logits[own], boxes[own], target.labels[there], target.boxes[there])
                     pairs.append((own[a], there[b], *rest))
             except FloatingPointError:
@@ -115,15 +116,14 @@ def least_cost(cost: Tensor) -> Pairs:
 
 
 def _by_region(
-    regions: Float[Tensor, "Q 4"] | None, slots: int, target: Target
+    regions: Float[Tensor, "Q 4"] | None, slots: Int64[Tensor, "_"], target: Target
 ) -> Iterator[tuple[Int64[Tensor, "q"], Int64[Tensor, "n"]]]:
-    """The slots of each region and the objects centred in it; regions without objects are left out."""
-    every = torch.arange(slots, device=target.boxes.device)
+    """Those of the slots that are in each region and the objects centred in it; regions without objects are left out."""
     if regions is None:
-        yield every, torch.arange(len(target.labels), device=every.device)
+        yield slots, torch.arange(len(target.labels), device=slots.device)
         return
     distinct, owner = regions.unique_consecutive(dim=0, return_inverse=True)  # R 4, Q
     centres = (target.boxes[:, :2] + target.boxes[:, 2:]) / 2  # N 2
     inside = ((centres[:, None] >= distinct[:, :2]) & (centres[:, None] < distinct[:, 2:])).all(-1)  # N R
     for region in inside.any(0).nonzero().squeeze(1).tolist():
-        yield every[owner == region], inside[:, region].nonzero().squeeze(1)
+        yield slots[owner[slots] == region], inside[:, region].nonzero().squeeze(1)

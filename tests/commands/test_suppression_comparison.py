@@ -31,9 +31,9 @@ def output(stage: torch.Tensor, proposals: torch.Tensor) -> Output:
     boxes = torch.cat([OBJECTS, off, torch.tensor([[0.0, 0.7, 0.2, 0.9]])]).unsqueeze(0)
     dense = Predictions(torch.tensor([[[3.0], [2.0], [1.0], [0.0], [-1.0]]]), boxes)
     nowhere = Locations(torch.zeros(5, 2), torch.zeros(5, 2), [(1, 5)])
-    listed, made = (Predictions(torch.zeros(1, len(some), 1), some.unsqueeze(0)) for some in (proposals, stage))
+    listed, made = (StagePredictions(torch.zeros(1, len(some), 1), some.unsqueeze(0)) for some in (proposals, stage))
     scene = Scene([], dense, nowhere, listed, (100, 100))
-    return Output(scene, dense, [StagePredictions(made.logits, made.boxes)])
+    return Output(scene, dense, [made])
 
 
 def target() -> Target:
@@ -66,6 +66,13 @@ def test_what_is_set_beside_a_decoder():
         assert (best.scores[close] - iou).abs().min() < 0.01
     assert len(best) == 3 and len(made["best of the last stage"][0]) == 1
     assert len(variants(given, [target()], slots=2)["NMS at 0.9"][0]) == 2
+
+
+def test_slots_that_are_not_valid_are_no_proposals():
+    given = output(OBJECTS[:1], torch.cat([OBJECTS[:2], torch.zeros(3, 4)]))
+    given.scene.proposals.valid = torch.arange(5).unsqueeze(0) < 2
+    made = variants(given, [target()], slots=100)
+    assert len(made["proposals"][0]) == len(made["best of the proposals"][0]) == 2
 
 
 def test_a_decoder_without_proposals_and_an_image_without_objects():

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from small_decoders import CANVAS, proposals, pyramid, scene
+from small_decoders import CANVAS, listed, mixed, proposals, pyramid, scene
 
 from detector.decoders.lstm_attention import LSTMAttention
 from detector.decoders.lstm_grid import LSTMGrid, stitch
@@ -46,7 +46,7 @@ def dense_scene() -> Scene:
     head = DenseHead(width=8, strides=[8, 16, 32], num_classes=3)
     maps = pyramid()
     dense, locations = head(maps, CANVAS)
-    return Scene(maps, dense.detach(), locations, head.select(dense, locations, 10), CANVAS)
+    return Scene(maps, dense.detach(), locations, head.select(dense, 10), CANVAS)
 
 
 def targets() -> list[Target]:
@@ -79,11 +79,40 @@ def test_the_pointer_takes_no_proposal_twice_and_stops():
 
 def test_permuting_what_can_be_pointed_at_changes_nothing():
     decoder, given = pointer(end_above=2.0).eval(), proposals()
-    mixed = torch.randperm(10, generator=torch.Generator().manual_seed(1)).expand(2, -1)
+    again = mixed(given)
     with torch.no_grad():
-        one, other = decoder(scene(given))[-1], decoder(scene(given.gather(mixed)))[-1]
+        one, other = decoder(scene(given))[-1], decoder(scene(listed(again.logits, again.boxes)))[-1]
     torch.testing.assert_close(one.boxes, other.boxes)
     torch.testing.assert_close(one.logits, other.logits)
+
+
+def test_the_pointer_takes_what_is_valid():
+    """Of the two images the first has three valid proposals: it ends after them, whatever the end's probability."""
+    decoder, given = pointer(end_above=2.0).eval(), proposals()
+    few = listed(given.logits[:, :3], given.boxes[:, :3], invalid=7)
+    both = listed(given.logits, given.boxes)
+    both.logits[0], both.boxes[0], both.valid = few.logits[0], few.boxes[0], torch.stack([few.valid[0], both.valid[1]])
+    with torch.no_grad():
+        _, alone = decoder(scene(listed(few.logits[:, :3], few.boxes[:, :3])))
+        intermediate, last = decoder(scene(both))
+    assert intermediate.valid is both.valid and last.valid.sum(1).tolist() == [3, 8]
+    taken = torch.cdist(last.boxes[0, :3], few.boxes[0, :3]).argmin(1)
+    assert sorted(taken.tolist()) == [0, 1, 2] and (last.boxes[0, :3] - few.boxes[0, taken]).abs().max() < 0.01
+    torch.testing.assert_close(last.logits[0, :3], alone.logits[0])  # as of a list without the others
+
+
+def test_the_pointer_learns_from_what_is_valid():
+    """With more objects than valid proposals, all those at the top left, where empty boxes are."""
+    given = proposals(slots=2, invalid=8)
+    boxes = torch.tensor([[0.0, 0.0, 0.1, 0.1]]).repeat(5, 1)
+    objects = [Target(boxes, torch.zeros(5, dtype=torch.int64), number, (9, 9)) for number in range(2)]
+    decoder = pointer(slots=10)
+    intermediate, last = decoder(scene(given), objects)
+    (of_first, of_second) = decoder.matcher(intermediate, objects)
+    assert sorted(of_first.slots.tolist()) == sorted(of_second.slots.tolist()) == [0, 1]
+    assert last.boxes.shape[1] == 5 + 1 + 2 and last.losses["pointer"].isfinite() and last.losses["pointer"] > 0
+    (last.losses["pointer"] + last.logits.sum() + last.boxes.sum()).backward()
+    assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in decoder.parameters())
 
 
 def test_the_pointer_is_as_sure_of_a_box_as_that_it_is_not_at_the_end():

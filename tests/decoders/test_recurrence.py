@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from detector.decoders.sequence_decoder import Recurrence
+from detector.decoders.recurrence import Recurrence
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:

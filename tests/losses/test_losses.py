@@ -3,10 +3,11 @@ import math
 import pytest
 import torch
 from torch import Tensor
-from torchvision.ops import generalized_box_iou_loss
+from torchvision.ops import complete_box_iou_loss, distance_box_iou_loss, generalized_box_iou_loss
 
 from detector.errors import InputError
 from detector.losses.dense_loss import DenseLoss
+from detector.losses.cross_entropy import CrossEntropy
 from detector.losses.focal import Focal
 from detector.losses.set_loss import SetLoss
 from detector.losses.varifocal import Varifocal
@@ -111,6 +112,29 @@ def test_every_stage_counts():
     once, twice = set_loss()([one], [target]), set_loss()([one, one], [target])
     for name in once:
         assert twice[name].item() == pytest.approx(2 * once[name].item())
+
+
+@pytest.mark.parametrize("overlap_loss", [generalized_box_iou_loss, distance_box_iou_loss, complete_box_iou_loss])
+@pytest.mark.parametrize("class_loss", [Varifocal(), Focal(), CrossEntropy()])
+@pytest.mark.parametrize("many", [False, True])
+def test_slots_that_are_not_valid_are_background(overlap_loss, class_loss, many):
+    """One slot is valid, of two objects; the others, empty boxes at the top left, cost and change nothing."""
+    ground_truth = torch.tensor([[0.0, 0.0, 0.1, 0.1], [0.5, 0.5, 0.9, 0.9]])
+    target = Target(ground_truth, torch.tensor([0, 1]), 0, (9, 9))
+    boxes = torch.zeros(1, 3, 4)
+    boxes[0, 0] = torch.tensor([0.5, 0.5, 0.9, 0.8])
+    logits = torch.full((1, 3, 2), -20.0)
+    logits[0, 0] = 0.0
+    logits.requires_grad_(), boxes.requires_grad_()
+    loss = set_loss()
+    loss.overlap_loss, loss.class_loss, loss.positive_iou = overlap_loss, class_loss, 0.5
+    given = StagePredictions(logits, boxes, one_to_many=many, valid=torch.tensor([[True, False, False]]))
+    terms = loss([given], [target])
+    alone = loss([StagePredictions(logits[:, :1], boxes[:, :1], one_to_many=many)], [target])
+    assert all(term.isfinite() and term.item() == pytest.approx(alone[name].item()) for name, term in terms.items())
+    torch.stack(list(terms.values())).sum().backward()
+    assert logits.grad[0, 0].abs().sum() > 1e-3 and logits.grad[0, 1:].abs().max() < 1e-7
+    assert boxes.grad[0, 0].abs().sum() > 0 and (boxes.grad[0, 1:] == 0).all()
 
 
 def test_order_of_objects_does_not_matter():

@@ -115,6 +115,20 @@ def test_slots_answer_only_for_their_region(matcher):
 
 
 @pytest.mark.parametrize("matcher", [Hungarian(**COSTS), FirstK(**COSTS), Lexicographic(), FixedOrder()])
+@pytest.mark.parametrize("regions", [None, torch.tensor([[0.0, 0.0, 2.0, 2.0]]).expand(4, -1)], ids=["", "regions"])
+def test_slots_that_are_not_valid_answer_for_nothing(matcher, regions):
+    """Slots 0 and 2 are valid, in the second image none; the others are empty boxes beside the objects."""
+    ground_truth = torch.tensor([[0.0, 0.0, 0.1, 0.1], [0.0, 0.0, 0.1, 0.2], [0.6, 0.6, 0.9, 0.9]])
+    boxes = torch.zeros(2, 4, 4)
+    boxes[:, [0, 2]] = torch.tensor([0.6, 0.6, 0.9, 0.9])
+    valid = torch.tensor([[True, False, True, False], [False] * 4])
+    given = StagePredictions(torch.full((2, 4, 1), -20.0), boxes, valid=valid, regions=regions)
+    first, second = matcher(given, [target(ground_truth)] * 2)
+    assert sorted(first.slots.tolist()) == [0, 2] and len(set(first.objects.tolist())) == 2
+    assert len(second.slots) == len(second.objects) == 0
+
+
+@pytest.mark.parametrize("matcher", [Hungarian(**COSTS), FirstK(**COSTS), Lexicographic(), FixedOrder()])
 def test_divergence_names_the_image(matcher):
     boxes = torch.full((3, 4), math.nan)
     with pytest.raises(FloatingPointError, match=r"image\(s\) 7:"):

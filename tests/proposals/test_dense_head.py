@@ -2,20 +2,17 @@ import math
 
 import pytest
 import torch
+from torchvision.ops import box_iou
 
 from detector.errors import InputError
+from detector.postprocess import NOTHING
 from detector.proposals.dense_head import DenseHead
-from detector.types import Locations, Predictions
+from detector.types import Predictions
 
 
 def head(**options) -> DenseHead:
     torch.manual_seed(0)
     return DenseHead(width=16, strides=[8, 16, 32], num_classes=2, **options)
-
-
-def locations_of(shapes) -> Locations:
-    count = sum(rows * columns for rows, columns in shapes)
-    return Locations(torch.zeros(count, 2), torch.ones(count, 2), shapes)
 
 
 def test_locations_are_cell_centres():
@@ -35,55 +32,63 @@ def test_scores_start_at_the_prior():
     assert (dense.logits.sigmoid() - 0.01).abs().max() < 0.01
 
 
-def test_local_maxima_come_first_best_first():
-    scores = torch.full((1, 25, 2), -5.0)
-    scores[0, 12, 0] = 3.0  # a peak in the middle of 5 × 5
-    scores[0, 13, 0] = 2.9  # its neighbour, no peak
-    scores[0, 14, 1] = 1.0  # a peak of the other class
-    scores[0, 0, 0] = 2.0  # a peak in the corner
-    dense = Predictions(scores, torch.rand(1, 25, 4))
-    chosen = head().select(dense, locations_of([(5, 5)]), 3)
-    assert chosen.logits.amax(-1)[0].tolist() == [3.0, 2.0, 1.0]
-    everything = head(peak_window=1).select(dense, locations_of([(5, 5)]), 3)
-    assert [round(v, 3) for v in everything.logits.amax(-1)[0].tolist()] == [3.0, 2.9, 2.0]
+def some_dense(images=2, locations=300, classes=2, spread=1.5) -> Predictions:
+    """Boxes that reach beyond the canvas, many all but equal to others."""
+    generator = torch.Generator().manual_seed(0)
+    low = (torch.rand(images, locations, 2, generator=generator) * spread * 6).round() / 6 - 0.2
+    low += 0.02 * torch.rand(images, locations, 2, generator=generator)
+    boxes = torch.cat([low, low + 0.2 + 0.1 * torch.rand(images, locations, 2, generator=generator)], -1)
+    return Predictions(torch.randn(images, locations, classes, generator=generator), boxes)
 
 
-def test_other_locations_compete_with_a_share_of_their_score():
-    """The neighbour of the peak of .95 has .948: half of it is less than the peak of .73, more than that of .12."""
-    scores = torch.full((1, 25, 2), -9.0)
-    scores[0, 12, 0], scores[0, 13, 0], scores[0, 14, 1], scores[0, 0, 0] = 3.0, 2.9, 1.0, -2.0
-    dense = Predictions(scores, torch.rand(1, 25, 4))
-    first = {
-        share: head(off_peak=share).select(dense, locations_of([(5, 5)]), 4).logits[0].amax(1)
-        for share in (0.0, 0.5, 1.0)
-    }
-    assert first[0.0].tolist()[:3] == [3.0, 1.0, -2.0]
-    torch.testing.assert_close(first[0.5], torch.tensor([3.0, 1.0, 2.9, -2.0]))
-    torch.testing.assert_close(first[1.0], torch.tensor([3.0, 2.9, 1.0, -2.0]))
-    with pytest.raises(InputError, match="off_peak is 2; it must lie between 0 and 1"):
-        head(off_peak=2)
+def suppressed(logits: torch.Tensor, boxes: torch.Tensor, threshold: float) -> list[int]:
+    """The locations of an image by descending score, without those that an earlier one of their class suppresses."""
+    score, label = logits.max(-1)
+    kept: list[int] = []
+    for one in score.argsort(descending=True).tolist():
+        rivals = [other for other in kept if label[other] == label[one]]
+        iou = box_iou(boxes[[one]].double(), boxes[rivals].double())
+        if not (iou > threshold).any():  # nor where neither has an area
+            kept.append(one)
+    return kept
 
 
-def test_there_are_always_as_many_as_asked_for():
-    scores = torch.zeros(2, 25, 1)
-    scores[:, 12] = 4.0
-    chosen = head().select(Predictions(scores, torch.rand(2, 25, 4) * 3 - 1), locations_of([(5, 5)]), 20)
-    assert chosen.logits.shape == (2, 20, 1) and (chosen.logits[:, 0] == 4).all()
-    assert ((chosen.boxes >= 0) & (chosen.boxes <= 1)).all()
-    assert head().select(Predictions(scores, torch.rand(2, 25, 4)), locations_of([(5, 5)]), 99).logits.shape[1] == 25
+@pytest.mark.parametrize("threshold", [0.3, 0.8])
+@pytest.mark.parametrize("slots", [1, 40, 400])
+def test_proposals_are_what_suppression_leaves(threshold, slots):
+    dense = some_dense()
+    chosen = head(nms_threshold=threshold).select(dense, slots)
+    assert chosen.logits.shape == (2, slots, 2) and chosen.boxes.shape == (2, slots, 4)
+    for image in range(2):
+        clipped = dense.boxes[image].clamp(0, 1)
+        expected = suppressed(dense.logits[image], clipped, threshold)
+        count = min(slots, len(expected))
+        assert 10 < len(expected) < 300 and chosen.valid[image].tolist() == [True] * count + [False] * (slots - count)
+        assert torch.equal(chosen.logits[image, :count], dense.logits[image, expected[:count]])
+        assert torch.equal(chosen.boxes[image, :count], clipped[expected[:count]])
+        assert (chosen.logits[image, count:] == NOTHING).all() and (chosen.boxes[image, count:] == 0).all()
 
 
-def test_an_object_is_proposed_on_its_best_level_only():
-    fine, coarse = torch.full((1, 16, 2), -5.0), torch.full((1, 4, 2), -5.0)
-    fine[0, 5, 0] = 2.0  # row 1, column 1 of 4 × 4: under the first coarse cell
-    coarse[0, 0, 0] = 3.0
-    coarse[0, 0, 1] = 1.0  # another class at the same place
-    fine[0, 15, 0], coarse[0, 3, 0] = 2.5, 1.5
-    dense = Predictions(torch.cat([fine, coarse], 1), torch.rand(1, 20, 4))
-    locations = locations_of([(4, 4), (2, 2)])
-    alone = head(peak_levels=True).select(dense, locations, 3).logits[0, :, 0]
-    assert alone[:2].tolist() == [3.0, 2.5] and alone[2] < 0
-    assert head().select(dense, locations, 3).logits[0, :, 0].tolist() == [3.0, 2.5, 2.0]
+def test_proposals_by_hand():
+    """The second box lies on the first by .9, the third on it by .75, the fourth is equal to it but of another class."""
+    boxes = torch.tensor([[[0.0, 0.0, 0.4, 0.4], [0.0, 0.0, 0.4, 0.36], [0.0, 0.0, 0.4, 0.3], [0.0, 0.0, 0.4, 0.4]]])
+    logits = torch.tensor([[[2.0, -9.0], [1.0, -9.0], [0.0, -9.0], [-9.0, 1.5]]])
+    chosen = head().select(Predictions(logits, boxes), 5)
+    assert chosen.logits.amax(-1)[0].tolist() == [2.0, 1.5, 0.0, NOTHING, NOTHING]
+    assert head(nms_threshold=1.0).select(Predictions(logits, boxes), 5).valid.sum() == 4
+    assert head(nms_threshold=0.0).select(Predictions(logits, boxes), 5).valid.sum() == 2
+
+
+def test_no_gradient_goes_through_the_choice():
+    dense = some_dense()
+    chosen = head().select(Predictions(dense.logits.requires_grad_(), dense.boxes.requires_grad_()), 10)
+    assert not chosen.logits.requires_grad and not chosen.boxes.requires_grad
+
+
+def test_for_a_decoder_without_proposals_nothing_is_suppressed(monkeypatch):
+    monkeypatch.setattr("detector.postprocess.batched_nms", None)
+    chosen = head().select(some_dense(), 0)
+    assert chosen.logits.shape == (2, 0, 2) and chosen.boxes.shape == (2, 0, 4) and chosen.valid.shape == (2, 0)
 
 
 def test_an_object_between_locations_can_be_drawn():
@@ -99,20 +104,19 @@ def test_an_object_between_locations_can_be_drawn():
 
 
 @pytest.mark.parametrize("options, sentence", [
-    ({"peak_window": 2}, "proposals.peak_window is 2; it must be odd"),
-    ({"peak_window": 0}, "proposals.peak_window is 0; it must be odd"),
-    ({"peak_window": -1}, "proposals.peak_window is -1; it must be odd"),
     ({"depth": -1}, "proposals.depth is -1; it must be at least 0"),
     ({"prior": 0.0}, "proposals.prior is 0.0; it must lie between 0 and 1, neither included"),
     ({"prior": 1.0}, "proposals.prior is 1.0; it must lie"),
+    ({"nms_threshold": 80}, "proposals.nms_threshold is 80; it must lie between 0 and 1"),
+    ({"nms_threshold": -0.1}, "proposals.nms_threshold is -0.1; it must lie"),
 ])
 def test_options_out_of_range_are_refused(options, sentence):
     with pytest.raises(InputError, match=sentence):
         head(**options)
 
 
-def test_no_depth_and_a_wide_window():
-    """Two outputs alone, and a window wider than the map: both are allowed."""
-    made = head(depth=0, peak_window=7)
-    dense, locations = made([torch.randn(1, 16, 4, 6), torch.randn(1, 16, 2, 3), torch.randn(1, 16, 1, 2)], (32, 48))
-    assert made.select(dense, locations, 5).boxes.shape == (1, 5, 4)
+def test_no_depth():
+    """Two outputs alone: that is allowed."""
+    made = head(depth=0)
+    dense, _ = made([torch.randn(1, 16, 4, 6), torch.randn(1, 16, 2, 3), torch.randn(1, 16, 1, 2)], (32, 48))
+    assert made.select(dense, 5).boxes.shape == (1, 5, 4)

@@ -6,7 +6,7 @@ from scenes import CONF, OFFLINE, run_config
 from torch import nn
 
 from detector.build import build_detector
-from detector.decoders.sequence_decoder import Recurrence
+from detector.decoders.recurrence import Recurrence
 from detector.runs.cost import PeakMemory, macs, milliseconds
 
 
