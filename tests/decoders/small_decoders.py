@@ -36,7 +36,7 @@ def mixed(given: Predictions) -> Predictions:
 
 def scene(given: StagePredictions | None = None, maps: list | None = None) -> Scene:
     given = given or proposals()
-    nowhere = Locations(torch.zeros(0, 2), torch.zeros(0, 2), [])
+    nowhere = Locations(torch.zeros(0, 2), torch.zeros(0, 2), [(0, 0)] * 3)
     return Scene(maps or pyramid(), Predictions(given.logits[:, :0], given.boxes[:, :0]), nowhere, given, CANVAS)
 
 

@@ -60,14 +60,16 @@ def test_the_iou_with_earlier_ones_by_hand():
 def test_the_numbers_by_hand(scores):
     """Where the first score is small the second box covers the fourth most; where both are 0 none does."""
     scores = [*scores, 0.0, 0.0, 0.0]
-    found = Feedback.of(iou_with_earlier(short_list())[:, 1:4], torch.tensor([scores]), torch.tensor([BOXES]), slice(1, 4))
+    iou, places = iou_with_earlier(short_list()), Feedback.placed(torch.tensor([BOXES]))
+    found = Feedback.of(iou[:, 1:4], torch.tensor([scores]), places, slice(1, 4))
     expected = torch.tensor([[by_hand(IOU[slot], scores, BOXES, slot) for slot in (1, 2, 3)]])
     torch.testing.assert_close(found, expected)
 
 
 def test_boxes_far_larger_or_far_off_are_so_up_to_a_limit():
     boxes = torch.tensor([[[0.0, 0.0, 1.0, 1.0], [0.0, 0.9, 0.001, 0.9001]]])
-    found = Feedback.of(torch.tensor([[[0.5, 0.0]]]), torch.tensor([[1.0, 0.0]]), boxes, slice(1, 2))
+    iou, scores = torch.tensor([[[0.5, 0.0]]]), torch.tensor([[1.0, 0.0]])
+    found = Feedback.of(iou, scores, Feedback.placed(boxes), slice(1, 2))
     assert found[0, 0].tolist() == pytest.approx([0.5, math.log(1.5), 0.5, 1.0, 4.0, -4.0, 4.0, 4.0])
 
 

@@ -159,7 +159,7 @@ def test_options(layers, dropout):
 
 @each(EVERY)
 def test_what_is_learnt_from_the_loss(kind, options):
-    """The pyramid and all of the decoder, but nothing of the head whose boxes and scores these are."""
+    """All of the decoder, and nothing of the pyramid that it reads and the head whose boxes and scores these are."""
     head, decoder = DenseHead(width=8, strides=[8, 16, 32], num_classes=3), sequence_decoder(kind, **options)
     maps = [level.requires_grad_() for level in pyramid()]
     dense, locations = head(maps, CANVAS)
@@ -171,8 +171,8 @@ def test_what_is_learnt_from_the_loss(kind, options):
         overlap_loss=generalized_box_iou_loss, class_weight=1, l1_weight=5, overlap_weight=2,
     )
     torch.stack(list(loss([predicted], targets).values())).sum().backward()
-    assert all(parameter.grad is None for parameter in head.parameters())
-    assert all(one.grad.abs().sum() > 0 for one in [*maps, *decoder.parameters()])
+    assert all(one.grad is None for one in [*maps, *head.parameters()])
+    assert all(one.grad.abs().sum() > 0 for one in decoder.parameters())
 
 
 @pytest.mark.parametrize("kind, options", [(MLP, {}), (Transformer, {"heads": 8})], ids=["mlp", "transformer"])
