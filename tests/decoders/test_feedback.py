@@ -60,7 +60,8 @@ def test_the_iou_with_earlier_ones_by_hand():
 def test_the_numbers_by_hand(scores):
     """Where the first score is small the second box covers the fourth most; where both are 0 none does."""
     scores = [*scores, 0.0, 0.0, 0.0]
-    found = Feedback.of(iou_with_earlier(short_list())[:, 1:4], torch.tensor([scores]), torch.tensor([BOXES]), slice(1, 4))
+    segment, iou = slice(1, 4), iou_with_earlier(short_list())
+    found = Feedback.of(iou[:, segment], torch.tensor([scores]), torch.tensor([BOXES]), segment)
     expected = torch.tensor([[by_hand(IOU[slot], scores, BOXES, slot) for slot in (1, 2, 3)]])
     torch.testing.assert_close(found, expected)
 
