@@ -99,8 +99,8 @@ def refuse_replaced(checkpoint: dict) -> None:
     if checkpoint["run"].get("format") != FORMAT:
         raise InputError(
             f"the checkpoint's decoder, {_decoder(checkpoint['run']['config'])}, is another today; commit "
-            f"{LAST_WITH_STAGES} is the last to read it; today's can be trained behind its detector (initial=CHECKPOINT "
-            "train_only=decoder)"
+            f"{LAST_WITH_STAGES} is the last to read it; today's can be trained behind its detector "
+            "(initial=CHECKPOINT train_only=decoder)"
         )
 
 

@@ -118,7 +118,7 @@ def least_cost(cost: Tensor) -> Pairs:
 def _by_region(
     regions: Float[Tensor, "Q 4"] | None, slots: Int64[Tensor, "_"], target: Target
 ) -> Iterator[tuple[Int64[Tensor, "q"], Int64[Tensor, "n"]]]:
-    """Those of the slots that are in each region and the objects centred in it; regions without objects are left out."""
+    """The slots of each region and the objects centred in it; regions without objects are left out."""
     if regions is None:
         yield slots, torch.arange(len(target.labels), device=slots.device)
         return

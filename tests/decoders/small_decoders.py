@@ -30,8 +30,8 @@ def proposals(batch=2, slots=10, classes=3, seed=0, invalid=0) -> StagePredictio
 
 def mixed(given: Predictions) -> Predictions:
     """Its slots in another order, which is the same for all lists of a length."""
-    order = torch.randperm(given.boxes.shape[1], generator=torch.Generator().manual_seed(1)).expand(len(given.boxes), -1)
-    return given.gather(order)
+    order = torch.randperm(given.boxes.shape[1], generator=torch.Generator().manual_seed(1))
+    return given.gather(order.expand(len(given.boxes), -1))
 
 
 def scene(given: StagePredictions | None = None, maps: list | None = None) -> Scene:
@@ -50,15 +50,3 @@ def randomised(decoder):
     """With a novelty of its own for every slot, so that differences show."""
     torch.nn.init.normal_(decoder.novelty[-1].weight)
     return decoder.eval()
-
-
-def changed_at(step: int) -> tuple[StagePredictions, StagePredictions]:
-    given, changed = proposals(), proposals()
-    changed.logits[:, step] += 1.0
-    return given, changed
-
-
-def same_steps(decoder, given, changed) -> list[bool]:
-    with torch.no_grad():
-        (a,), (b,) = decoder(scene(given)), decoder(scene(changed))
-    return (a.logits == b.logits).all(-1).all(0).tolist()

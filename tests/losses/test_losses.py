@@ -6,8 +6,8 @@ from torch import Tensor
 from torchvision.ops import complete_box_iou_loss, distance_box_iou_loss, generalized_box_iou_loss
 
 from detector.errors import InputError
-from detector.losses.dense_loss import DenseLoss
 from detector.losses.cross_entropy import CrossEntropy
+from detector.losses.dense_loss import DenseLoss
 from detector.losses.focal import Focal
 from detector.losses.set_loss import SetLoss
 from detector.losses.varifocal import Varifocal

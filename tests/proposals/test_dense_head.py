@@ -70,7 +70,7 @@ def test_proposals_are_what_suppression_leaves(threshold, slots):
 
 
 def test_proposals_by_hand():
-    """The second box lies on the first by .9, the third on it by .75, the fourth is equal to it but of another class."""
+    """The second box lies on the first by .9, the third by .75, the fourth is equal to it but of another class."""
     boxes = torch.tensor([[[0.0, 0.0, 0.4, 0.4], [0.0, 0.0, 0.4, 0.36], [0.0, 0.0, 0.4, 0.3], [0.0, 0.0, 0.4, 0.4]]])
     logits = torch.tensor([[[2.0, -9.0], [1.0, -9.0], [0.0, -9.0], [-9.0, 1.5]]])
     chosen = head().select(Predictions(logits, boxes), 5)
