@@ -40,7 +40,8 @@ def network_cases() -> list[str]:
     groups = ("backbone", "neck", "proposals", "decoder")
     single = [f"{group}={choice}" for group in groups for choice in choices(group)]
     finer = [f"neck.finest_stride=4 decoder={decoder}" for decoder in ("lstm_pointer", "lstm_grid")]
-    finest = [f"neck.finest_stride=4 proposals.finest_stride=4 decoder={name}" for name in ("lstm", "lstm_attention", "dense")]
+    both = "neck.finest_stride=4 proposals.finest_stride=4"
+    finest = [f"{both} decoder={name}" for name in ("lstm", "lstm_attention", "dense")]
     return single + finer + finest
 
 

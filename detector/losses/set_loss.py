@@ -17,8 +17,8 @@ from detector.types import Assignment, StagePredictions, Target
 class SetLoss:
     """Class, L1 and overlap loss of the matched slots; the others are background (DETR, section 3.1).
 
-    Each stage is matched for itself. The class target of a slot is what the matcher says, or else the IoU of its box, for
-    losses that look at it. All terms are divided by the number of objects in the batch (`normalisers`).
+    Each stage is matched for itself. The class target of a slot is what the matcher says, or else the IoU of its box,
+    for losses that look at it. All terms are divided by the number of objects in the batch (`normalisers`).
 
     In a one-to-many stage, slots that were not matched answer too, for the object they overlap most, if by
     `positive_iou`: they learn its box, the slots of an object sharing its weight, and its class, with the IoU of their
