@@ -37,6 +37,35 @@ def table(folder: Path = RESULTS) -> str:
     return "\n".join(lines)
 
 
+def suppression(folder: Path = RESULTS) -> str:
+    """Decoders beside NMS and soft-NMS at their best on the tested pictures, of the records that have both.
+
+    For AP and for AP50: the decoder's, and what it is more than the best NMS and soft-NMS have, with the 95 % interval.
+    """
+    lines = [
+        "| record | data, split (images) | decoder | AP | − best NMS | − best soft-NMS | AP50 | − best NMS | "
+        "− best soft-NMS | best NMS, errors undone |",
+        "| " + " | ".join(["---"] * 3 + ["---:"] * 7) + " |",
+    ]
+    for file in sorted(folder.glob("*.json")):
+        record = json.loads(file.read_text())
+        if "suppression" not in record:
+            continue
+        rows, differences = record["suppression"]["rows"], record["suppression"]["differences"]
+        data = DATA.get(record["data"], record["data"].removeprefix("compare_"))
+        cells = [f"[{file.stem}]({file.name})", f"{data}, {record['split']} ({record['images']})", record["decoder"]]
+        for measure in ("AP", "AP50"):
+            cells.append(f"{rows['decoder'][measure]:.3f}")
+            cells += [
+                f"{one['difference']:+.3f} ({one['difference_low']:+.3f} to {one['difference_high']:+.3f})"
+                for one in differences if one["measure"] == measure
+            ]
+        best = next(one["from"] for one in differences if one["measure"] == "AP50")
+        cells.append(f"{rows[f'{best}, errors undone']['AP50']:.3f}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def highlights(folder: Path = RESULTS) -> str:
     """Three of them, briefly."""
     lines = [
@@ -71,6 +100,7 @@ def readme(text: str) -> str:
 def study(text: str, folder: Path = RESULTS) -> str:
     """results/README.md with the table of single runs, and that of every comparison, from its CSV file."""
     text = updated(text, "results", table(folder))
+    text = updated(text, "suppression", suppression(folder))
     for file in sorted(folder.glob("*/comparison.csv")):
         text = updated(text, file.parent.name, markdown(read_csv(file)))
     return text

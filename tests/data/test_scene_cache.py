@@ -44,7 +44,8 @@ def filled(tmp_path: Path, data: DataModule, task: Task, epochs: int = 2, gigaby
 
 
 @pytest.mark.parametrize("overrides", [
-    ["decoder=lstm"], ["decoder=lstm", "neck.finest_stride=4"], ["decoder=lstm_attention", "decoder.sampling_rate=0"],
+    ["decoder=lstm"], ["decoder=lstm", "neck.finest_stride=4", "proposals.finest_stride=4"],
+    ["decoder=lstm_attention", "decoder.sampling_rate=0"],
 ], ids=["lstm", "finer-levels", "lstm_attention"])
 def test_losses_are_those_of_the_images(overrides, tmp_path):
     data, task = made(tmp_path, *overrides)
