@@ -1,4 +1,4 @@
-"""COCO's rule as an assignment; its oracle is pycocotools, by way of `CocoMAP`'s own matches in tests/evaluation."""
+"""COCO's rule as an assignment; its oracle is the rule by brute force, as that of the matches is pycocotools."""
 
 import pytest
 import torch
