@@ -1,4 +1,4 @@
-"""What a slot is told of earlier slots."""
+"""What a slot is given of the predictions of earlier slots."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Feedback(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(SIZE, 64), nn.ReLU(), nn.Linear(64, hidden_size))
 
-    def forward(self, told: Float[Tensor, "B S F"]) -> Float[Tensor, "B S H"]:
-        return self.layers(told)
+    def forward(self, numbers: Float[Tensor, "B S F"]) -> Float[Tensor, "B S H"]:
+        return self.layers(numbers)
 
     @staticmethod
     def placed(boxes: Float[Tensor, "B Q 4"]) -> Float[Tensor, "B Q 6"]:
@@ -36,10 +36,10 @@ class Feedback(nn.Module):
     def of(
         iou: Float[Tensor, "B S Q"], scores: Float[Tensor, "B Q"], places: Float[Tensor, "B Q 6"], segment: slice
     ) -> Float[Tensor, "B S F"]:
-        """The numbers that the slots of a segment are told.
+        """The numbers that the slots of a segment are given.
 
         An earlier box covers a slot by the product of the IoU of their proposals, if they are of one class, and the
-        score predicted for the earlier one. Told are the largest such product, the logarithm of one more than their
+        score predicted for the earlier one. Given are the largest such product, the logarithm of one more than their
         sum, and, of the box that covers most, its IoU, its score, its centre from that of the slot's box in sides of
         the latter, and the logarithm of the ratio of their sides; 0 where nothing covers.
 
@@ -53,8 +53,8 @@ class Feedback(nn.Module):
         most, which = covering.max(2, keepdim=True)  # B S 1
         own, theirs = places[:, segment], places.gather(1, which.expand(-1, -1, 6))  # B S 6
         offset, ratio = (theirs[..., :4] - own[..., :4]).split(2, -1)
-        told = torch.cat([
+        numbers = torch.cat([
             most, covering.sum(2, keepdim=True).log1p(), iou.gather(2, which), scores.unsqueeze(2).gather(1, which),
             (offset * own[..., 4:]).clamp(-4, 4), ratio.clamp(-4, 4),
         ], -1)
-        return told * (most > 0)
+        return numbers * (most > 0)

@@ -74,8 +74,8 @@ class SetLoss:
         quality[image, slot, labels[owner]] = box_iou(positives.detach(), answer).diagonal().to(logits.dtype)
         for of_image, assignment, target in zip(quality, assignments, targets):
             if assignment.quality is not None:
-                told = assignment.quality.to(logits.dtype)
-                of_image[assignment.slots, target.labels[assignment.objects]] = told
+                wanted = assignment.quality.to(logits.dtype)
+                of_image[assignment.slots, target.labels[assignment.objects]] = wanted
         positive[image, slot, labels[owner]] = True
         scores = self.class_loss(logits, quality, positive)
         certain, objects = normalisers(quality.sum(), torch.tensor(len(labels)))
