@@ -26,6 +26,9 @@ class SequenceDecoder(nn.Module):
     A slot sees the region features of its proposal, its box and its class scores. What it knows of other slots is up to
     the sequence model and to the feedback.
 
+    In evaluation and without gradients, `torch.export.export` and `torch.onnx.export(dynamo=True)` make a graph of it
+    that gives the same, for one size of batch and canvas.
+
     Args:
         width: channels of the pyramid.
         strides: of its levels, in pixels of the canvas.
@@ -119,11 +122,13 @@ class SequenceDecoder(nn.Module):
 
 def parallel_segments(iou: Float[Tensor, "B Q Q"]) -> list[slice]:
     """The list cut into segments, as long as they can be from its start, in which no proposal overlaps another of its
-    class, in any image.
+    class, in any image. In a graph that is exported or traced every slot is one by itself: that holds for any overlaps.
 
     Args:
         iou: of each proposal (rows) with those before it (columns); 0 for those of another class.
     """
+    if torch.compiler.is_exporting() or torch.jit.is_tracing():
+        return [slice(slot, slot + 1) for slot in range(iou.shape[1])]
     places = torch.arange(1, iou.shape[1] + 1, device=iou.device)  # Q
     last = ((iou > 0).any(0) * places).amax(1).tolist()  # Q: the last that overlaps, counted from 1; 0: none
     starts = [0]
