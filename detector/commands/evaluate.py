@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import lightning
@@ -15,6 +16,7 @@ from detector.commands.say_plainly import require_writable
 from detector.commands.suppression_comparison import SuppressionComparison
 from detector.commands.testing import set_nms, test
 from detector.errors import InputError
+from detector.evaluation.analysis import rounded
 from detector.evaluation.fiftyone_folder import require_empty, write_fiftyone
 from detector.runs.record import run_record
 
@@ -64,18 +66,18 @@ def evaluate(config: DictConfig) -> float:
         enable_model_summary=False, default_root_dir=folder,
         callbacks=[lightning.pytorch.callbacks.RichProgressBar(), *([suppression] if suppression else [])],
     )
-    test(
+    compared = test(
         task, dataset, data.loader(dataset), trainer, folder,
         title=f"{run['name']}, {decoder_name(run)}: {config.split}",
+        compare=partial(suppression.report, task, folder, seed=config.seed) if suppression else None,
     )
-    compared = suppression.report(task, folder, seed=config.seed) if suppression else None
     if config.fiftyone:
         folder, metric = Path(config.fiftyone), task.metrics["decoder"]
         count = write_fiftyone(folder, split=config.split, dataset=dataset, metric=metric)
         print(f"{count} images, ground truth and predictions for FiftyOne are in {config.fiftyone}")
     if config.record:
         record = run_record(task, dataset, settings, config.split, trained)
-        record |= {"suppression": compared} if compared else {}
+        record |= {"suppression": rounded(compared)} if compared else {}
         Path(config.record).write_text(json.dumps(record, indent=2) + "\n")
         print(f"record: {config.record}")
     return task.scores["decoder"]["AP"]

@@ -60,7 +60,7 @@ class SuppressionComparison(lightning.Callback):
         print(table(compared))
         (folder / "suppression.json").write_text(json.dumps(rounded(compared), indent=1))
         print(f"suppression.json is in {folder}")
-        return rounded(compared)
+        return compared
 
     def compare(self, task: Task, *, seed: int) -> dict:
         """What came of it, by figures.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -77,12 +78,19 @@ def set_nms(task: Task, threshold: float) -> None:
         task.detector.decoder.nms_threshold = threshold
 
 
-def test(task: Task, dataset: DetectionDataset, loader, trainer: Trainer, folder: Path, *, title: str) -> None:
+def test(
+    task: Task, dataset: DetectionDataset, loader, trainer: Trainer, folder: Path, *, title: str,
+    compare: Callable[[], dict] | None = None,
+) -> dict | None:
     """Test, print the table, and write metrics, predictions, their matches with the ground truth, the analysis and the
-    report to `folder`."""
+    report to `folder`.
+
+    Returns:
+        What `compare`, called after the test, returns: a comparison with suppression, for the report.
+    """
     trainer.test(task, dataloaders=loader, verbose=False)
     if not trainer.is_global_zero:
-        return
+        return None
     decoder, reference = task.scores["decoder"], task.scores["dense_nms"]
     metric, matches = task.metrics["decoder"], task.matches["decoder"]
     suppression = _suppression(task.detector)
@@ -99,14 +107,16 @@ def test(task: Task, dataset: DetectionDataset, loader, trainer: Trainer, folder
     thresholds = np.array(thresholds_of(task.run))
     tables = analyse(metric, matches, decoder, thresholds)
     write_tables(tables, folder / "analysis")
+    compared = compare() if compare else None
     write_report(
         folder / "report.html", title=title, facts=_facts(task, metric, matches, thresholds), scores=decoder,
-        reference=reference, suppression=suppression, nms_threshold=task.nms_threshold, tables=tables,
-        folder=folder / "analysis", examples=_examples(dataset, metric, matches, thresholds),
+        reference=reference, suppression=suppression, nms_threshold=task.nms_threshold, compared=compared,
+        tables=tables, folder=folder / "analysis", examples=_examples(dataset, metric, matches, thresholds),
     )
     if task.skipped:
         print(f"{len(task.skipped)} problem(s) with samples, named above and in the log")
     print(f"metrics.json, predictions.json, analysis/ and report.html are in {folder}")
+    return compared
 
 
 def _suppression(detector: Detector) -> str:

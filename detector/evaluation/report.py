@@ -42,7 +42,7 @@ def worst_and_best(matches: Matches, thresholds: Float[np.ndarray, "C"], count: 
 
 def write_report(
     file: Path, *, title: str, facts: dict[str, object], scores: dict, reference: dict, suppression: str,
-    nms_threshold: float, tables: dict[str, list[dict]], folder: Path,
+    nms_threshold: float, compared: dict | None, tables: dict[str, list[dict]], folder: Path,
     examples: Sequence[tuple[str, Sequence[Image.Image]]],
 ) -> None:
     """Write an HTML page that needs no other file.
@@ -55,6 +55,7 @@ def write_report(
             them.
         suppression: what suppresses boxes of the former, such as `no NMS`.
         nms_threshold: of the latter.
+        compared: what `SuppressionComparison.compare` returns; None: nothing was compared.
         tables: of `analyse`.
         folder: holds their pictures, as `write_tables` left them.
         examples: headings and pictures.
@@ -65,8 +66,8 @@ def write_report(
     pictures = {name: folder / f"{name}.png" for name in tables if (folder / f"{name}.png").exists()}
     file.write_text(template.render(
         title=title, facts=facts, numbers=[*zip(NAMES, MEANINGS), *CROWD_SCORES.items()], scores=scores,
-        reference=reference, suppression=suppression, nms_threshold=nms_threshold, tables=tables, pictures=pictures,
-        examples=examples,
+        reference=reference, suppression=suppression, nms_threshold=nms_threshold, compared=compared, tables=tables,
+        pictures=pictures, examples=examples,
     ))
 
 

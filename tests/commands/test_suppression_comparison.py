@@ -151,4 +151,8 @@ def test_eval_with_suppression(trained, tmp_path, capsys):
     for row, name in (("decoder", "decoder"), ("NMS at 0.6", "dense_nms")):  # the same as of the test itself
         assert made["rows"][row] == {key: tested[name][key] for key in made["rows"][row]}
     assert json.loads((tmp_path / "record.json").read_text())["suppression"] == made
+    page, without = ((folder / "report.html").read_text() for folder in (tmp_path, trained))
+    for row in made["rows"]:
+        assert f"<tr><td>{row}</td><td>0." in page
+    assert "Beside suppression at its best" in page and "Beside suppression at its best" not in without
     assert len(made["rows"]) == 1 + 2 * len(NMS) + len(SOFT_NMS) + 3 and len(made["differences"]) == 4

@@ -17,6 +17,19 @@ from detector.evaluation.report import image_f1, worst_and_best, write_report
 from detector.pictures.drawing import side_by_side
 
 HALF = np.array([0.5, 0.5])
+COMPARED = {
+    "rows": {
+        "decoder": {"AP": 0.5, "AP50": 0.75, "JI": 0.1}, "NMS at 0.4": {"AP": 0.25, "AP50": 0.5, "JI": 0.1},
+        "NMS at 0.5": {"AP": 0.125, "AP50": 0.625, "JI": 0.1},
+        "NMS at 0.4, errors undone": {"AP": 0.25, "AP50": float("nan"), "JI": 0.1},
+    },
+    "differences": [
+        {"measure": measure, "from": best, "difference": difference, "difference_low": -0.0625, "difference_high": 0.5,
+         "p": 0.25}
+        for measure, best, difference in (("AP", "NMS at 0.4", 0.25), ("AP50", "NMS at 0.5", 0.125))
+    ],
+}
+"""The decoder beside suppression: NMS has its best AP at another threshold than its best AP50."""
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -35,7 +48,7 @@ def report(tmp_path_factory):
     picture = side_by_side(image, [[5, 5, 30, 30]], [1], metric.class_names, found([[6, 5, 31, 30]], [0.9], [1]))
     write_report(
         folder / "report.html", title="A <run>", facts={"decoder": "LSTM"}, scores=scores, reference=scores,
-        suppression="NMS at 0.3", nms_threshold=0.6, tables=tables, folder=folder / "analysis",
+        suppression="NMS at 0.3", nms_threshold=0.6, compared=COMPARED, tables=tables, folder=folder / "analysis",
         examples=[("Worst", [picture]), ("Best", [])],
     )
     return folder, tables, scores
@@ -66,6 +79,19 @@ def test_what_stands_in_it(report):
     assert text.count("<img") == 11 and not re.search(r'(src|href)="(?!data:|#)', text)  # nothing from outside
     for row in tables["mistakes"]:
         assert f"<td>{row['count']}</td><td>{row['ΔAP50']:.3f}</td>" in text
+
+
+def test_suppression_stands_in_it(report):
+    text = (report[0] / "report.html").read_text()
+    shown = re.search(r"<h3>Beside suppression at its best</h3>.*?<table>\n(.*?)</table>", text, re.DOTALL).group(1)
+    rows = [re.findall(r"<t[hd]>(.*?)</t[hd]>", line) for line in shown.splitlines()]
+    assert rows == [
+        ["", "AP", "AP50", "decoder − this, AP (95 %)", "decoder − this, AP50 (95 %)"],
+        ["decoder", "0.500", "0.750", "", ""],
+        ["NMS at 0.4", "0.250", "0.500", "+0.250 (-0.062 to +0.500)", ""],
+        ["NMS at 0.5", "0.125", "0.625", "", "+0.125 (-0.062 to +0.500)"],
+        ["NMS at 0.4, errors undone", "0.250", "–", "", ""],
+    ]
 
 
 def test_a_browser_shows_it(report, tmp_path):
