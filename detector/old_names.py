@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 from detector.errors import InputError
 
-FORMAT = 3
-"""Of today's checkpoints; those of 2 differ in `REPLACED` and `OF_STAGES`, those of before in names too and do not say
-theirs."""
+FORMAT = 4
+"""Of today's checkpoints; those of 3 differ in the size of the feedback, those of 2 in `REPLACED` and `OF_STAGES` too,
+those of before in names as well and do not say theirs."""
 LAST_COMMIT = "3bca1f7"
 """The last that knows the options of `REMOVED`."""
 LAST_WITH_STAGES = "9187b78"
-"""The last that knows those of `OF_STAGES` and reads checkpoints of `REPLACED`."""
+"""The last that knows those of `OF_STAGES` and reads checkpoints of `REPLACED` of format 2."""
+LAST_OF_FORMAT_3 = "10be6e3"
+"""The last that reads those of format 3."""
 RENAMED = {
     "decoder.explore": "decoder.sampling_rate", "decoder.surplus": "decoder.extra_steps",
     "decoder.choice_weight": "decoder.pointer_weight", "loss.set.near_iou": "loss.set.positive_iou",
@@ -96,10 +98,12 @@ def modernise(checkpoint: dict, source: str = "the checkpoint") -> None:
 
 def refuse_replaced(checkpoint: dict) -> None:
     """Raise `InputError` where the decoder of a checkpoint that `modernise` was given has been replaced since."""
-    if checkpoint["run"].get("format") != FORMAT:
+    version = checkpoint["run"].get("format")
+    if version != FORMAT:
+        last = LAST_OF_FORMAT_3 if version == 3 else LAST_WITH_STAGES
         raise InputError(
-            f"the checkpoint's decoder, {_decoder(checkpoint['run']['config'])}, is another today; commit "
-            f"{LAST_WITH_STAGES} is the last to read it; today's can be trained behind its detector "
+            f"the checkpoint's decoder, {_decoder(checkpoint['run']['config'])}, is another today; commit {last} is "
+            "the last to read it; today's can be trained behind its detector "
             "(initial=CHECKPOINT train_only=decoder)"
         )
 

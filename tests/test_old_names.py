@@ -19,7 +19,7 @@ from detector.old_names import FORMAT, MODULES, REPLACED, modernise, modernised,
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning has advice for runs this short
 
-LAST_COMMIT, LAST_WITH_STAGES = "3bca1f7", "9187b78"
+LAST_COMMIT, LAST_WITH_STAGES, LAST_OF_FORMAT_3 = "3bca1f7", "9187b78", "10be6e3"
 GRID = [*(word for word in TINY if not word.startswith("decoder.")), *SHAPES, "decoder=lstm_grid", "hidden_size=32",
         "slots=20", "pictures=0"]
 BEFORE = json.loads(Path(__file__).with_name("before_the_renaming.json").read_text())
@@ -101,14 +101,15 @@ def test_a_checkpoint_of_an_earlier_version_is_used_as_one_of_today(renamed, tra
 
 @pytest.mark.parametrize("decoder", REPLACED)
 def test_decoders_that_have_been_replaced_are_not_built(decoder, tmp_path):
-    for checkpoint in (
-        {"run": {"config": old_config(decoder, tmp_path), "class_names": ["a"]}, "state_dict": {}},
-        {"run": {"config": run_config(tmp_path, f"decoder={decoder}"), "class_names": ["a"], "format": 2},
-         "state_dict": {}},
+    today = run_config(tmp_path, f"decoder={decoder}")
+    for run, last in (
+        ({"config": old_config(decoder, tmp_path)}, LAST_WITH_STAGES), ({"config": today, "format": 2}, LAST_WITH_STAGES),
+        ({"config": today, "format": 3}, LAST_OF_FORMAT_3),
     ):
+        checkpoint = {"run": {**run, "class_names": ["a"]}, "state_dict": {}}
         modernise(checkpoint)
         torch.save(checkpoint, tmp_path / "old.ckpt")
-        with pytest.raises(InputError, match=f"decoder, {decoder}, is another today; commit {LAST_WITH_STAGES} is"):
+        with pytest.raises(InputError, match=f"decoder, {decoder}, is another today; commit {last} is"):
             load(tmp_path / "old.ckpt")
 
 

@@ -109,14 +109,14 @@ class SequenceDecoder(nn.Module):
         assert self.feedback is not None  # else this is not called
         iou = iou_with_earlier(proposals)  # B Q Q
         places, quality = self.feedback.placed(proposals.boxes), proposals.logits.amax(2).sigmoid()  # B Q 6, B Q
-        scores = torch.zeros_like(quality)  # 0 for slots that are still to come
+        novelty = torch.zeros_like(quality)  # 0 for slots that are still to come
         feedback, hidden, state = [], [], None
         for segment in parallel_segments(iou):  # of S slots
-            feedback.append(self.feedback.of(iou[:, segment], scores, places, segment))  # B S F
+            feedback.append(self.feedback.of(iou[:, segment], quality, novelty, places, segment))  # B S F
             given = features[:, segment] + self.feedback(feedback[-1])  # B S H
             known, state = self.sequence_model.step(given, state)  # type: ignore[operator]  # torch: Tensor | Module
             hidden.append(self.norm(given + known))
-            scores[:, segment] = quality[:, segment] * self.novelty(hidden[-1]).squeeze(2).float().sigmoid()
+            novelty[:, segment] = self.novelty(hidden[-1]).squeeze(2).float().sigmoid()
         return torch.cat(feedback, 1), torch.cat(hidden, 1)
 
 

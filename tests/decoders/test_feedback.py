@@ -18,11 +18,14 @@ from detector.errors import InputError
 KINDS = pytest.mark.parametrize("kind, options", [(LSTM, {}), (LSTM, {"layers": 2}), (GRU, {}), (MLP, {})])
 
 
-def by_hand(iou: dict[int, float], scores: list[float], boxes: list[list[float]], slot: int) -> list[float]:
+def by_hand(
+    iou: dict[int, float], quality: list[float], novelty: list[float], boxes: list[list[float]], slot: int
+) -> list[float]:
     """The numbers of a slot from the IoU with each earlier one of its class, as `Feedback.of` says."""
+    scores = [first * second for first, second in zip(quality, novelty)]
     products = {other: overlap * scores[other] for other, overlap in iou.items()}
     if not any(products.values()):
-        return [0.0] * 8
+        return [0.0] * 9
     most = max(products, key=lambda other: products[other])
     (x1, y1, x2, y2), (u1, v1, u2, v2) = boxes[slot], boxes[most]
     width, height = x2 - x1, y2 - y1
@@ -30,6 +33,7 @@ def by_hand(iou: dict[int, float], scores: list[float], boxes: list[list[float]]
         products[most], math.log1p(sum(products.values())), iou[most], scores[most],
         ((u1 + u2) - (x1 + x2)) / 2 / width, ((v1 + v2) - (y1 + y2)) / 2 / height,
         math.log((u2 - u1) / width), math.log((v2 - v1) / height),
+        sum(overlap**2 * novelty[other] for other, overlap in iou.items()),
     ]
 
 
@@ -56,32 +60,33 @@ def test_the_iou_with_earlier_ones_by_hand():
     assert iou_with_earlier(given)[0, 6].tolist() == pytest.approx([1, 0.4, 0, 1 / 3, 0, 1, 0])
 
 
-@pytest.mark.parametrize("scores", [[0.9, 0.5, 0.8, 0.0], [0.1, 0.9, 0.8, 0.0], [0.0, 0.0, 0.8, 0.0]])
-def test_the_numbers_by_hand(scores):
-    """Where the first score is small the second box covers the fourth most; where both are 0 none does."""
-    scores = [*scores, 0.0, 0.0, 0.0]
+@pytest.mark.parametrize("novelty", [[0.9, 0.5, 0.8, 0.0], [0.1, 0.9, 0.8, 0.0], [0.0, 0.0, 0.8, 0.0]])
+def test_the_numbers_by_hand(novelty):
+    """Where the first novelty is small the second box covers the fourth most; where both are 0 none does."""
+    quality, novelty = [0.9, 0.8, 0.7, 0.6, 0.5, 0.0, 0.0], [*novelty, 0.0, 0.0, 0.0]
     iou, places = iou_with_earlier(short_list()), Feedback.placed(torch.tensor([BOXES]))
-    found = Feedback.of(iou[:, 1:4], torch.tensor([scores]), places, slice(1, 4))
-    expected = torch.tensor([[by_hand(IOU[slot], scores, BOXES, slot) for slot in (1, 2, 3)]])
+    found = Feedback.of(iou[:, 1:4], torch.tensor([quality]), torch.tensor([novelty]), places, slice(1, 4))
+    expected = torch.tensor([[by_hand(IOU[slot], quality, novelty, BOXES, slot) for slot in (1, 2, 3)]])
     torch.testing.assert_close(found, expected)
 
 
 def test_boxes_far_larger_or_far_off_are_so_up_to_a_limit():
     boxes = torch.tensor([[[0.0, 0.0, 1.0, 1.0], [0.0, 0.9, 0.001, 0.9001]]])
-    iou, scores = torch.tensor([[[0.5, 0.0]]]), torch.tensor([[1.0, 0.0]])
-    found = Feedback.of(iou, scores, Feedback.placed(boxes), slice(1, 2))
-    assert found[0, 0].tolist() == pytest.approx([0.5, math.log(1.5), 0.5, 1.0, 4.0, -4.0, 4.0, 4.0])
+    iou, quality, novelty = torch.tensor([[[0.5, 0.0]]]), torch.tensor([[1.0, 0.5]]), torch.tensor([[1.0, 0.0]])
+    found = Feedback.of(iou, quality, novelty, Feedback.placed(boxes), slice(1, 2))
+    assert found[0, 0].tolist() == pytest.approx([0.5, math.log(1.5), 0.5, 1.0, 4.0, -4.0, 4.0, 4.0, 0.25])
 
 
 @KINDS
 def test_what_is_fed_back_by_hand(kind, options):
-    """The scores are those that the decoder itself predicts."""
+    """The novelty is what the decoder itself predicts."""
     decoder, seen = randomised(sequence_decoder(kind, feedback=True, **options)), []
     decoder.feedback.register_forward_hook(lambda layer, given, made: seen.append(given[0]))
     given = scene(short_list(), pyramid(batch=1))
     (predicted,) = decoder(given)
-    scores = predicted.logits[0].detach().sigmoid().amax(-1).tolist()
-    expected = torch.tensor([[by_hand(one, scores, BOXES, slot) for slot, one in enumerate(IOU)]])
+    quality, scores = (one.logits[0].detach().sigmoid().amax(-1) for one in (given.proposals, predicted))
+    novelty = (scores / quality).tolist()
+    expected = torch.tensor([[by_hand(one, quality.tolist(), novelty, BOXES, slot) for slot, one in enumerate(IOU)]])
     assert [one.shape[1] for one in seen] == [1, 2, 4, 7]  # segments, and all at once to learn from
     torch.testing.assert_close(torch.cat(seen[:3], 1), expected)
     torch.testing.assert_close(seen[3], expected)
