@@ -98,7 +98,8 @@ def _fill(folder: Path, options: dict, data: DataModule, task: Task, trainer: li
             return detector.look(images.to(device))
 
     SceneCache.fill(
-        folder, data.loader(data.train), look, epochs=options["epochs"], gigabytes=options["gigabytes"], note=task.note
+        folder, data.loader(data.training_images(options["seed"])), look, epochs=options["epochs"],
+        gigabytes=options["gigabytes"], note=task.note,
     )
 
 
@@ -106,7 +107,7 @@ def _key(run: dict, task: Task, trainer: lightning.Trainer) -> str:
     """Of all that the outputs of the frozen parts follow from but the code: name of a cache that runs share."""
     data = {key: value for key, value in run["data"].items() if key not in ("batch_size", "num_workers")}
     facts = [
-        *(run[part] for part in PARTS), data, run["augmentation"], run["seed"], run["cache"]["epochs"],
+        *(run[part] for part in PARTS), data, run["augmentation"], run["cache"]["seed"], run["cache"]["epochs"],
         str(trainer.precision),
     ]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())

@@ -47,9 +47,13 @@ class DataModule(lightning.LightningDataModule):
 
     @cached_property
     def train(self) -> DetectionDataset:
-        dataset = self.make(split="train", transform=self.augment, class_names=self._class_names, seed=self.seed)
+        dataset = self.training_images(self.seed)
         dataset.warn_of_unseen()
         return dataset
+
+    def training_images(self, seed: int) -> DetectionDataset:
+        """The training split, augmented by a seed of one's choice."""
+        return self.make(split="train", transform=self.augment, class_names=self._class_names, seed=seed)
 
     @cached_property
     def val(self) -> DetectionDataset:

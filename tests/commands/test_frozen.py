@@ -102,7 +102,7 @@ def test_a_sweep_over_decoders_shares_what_the_detector_sees(trained, tmp_path, 
         "hidden_size=32", "slots=20", "decoder=lstm,mlp,dense", "seed=0,1", f"hydra.sweep.dir={tmp_path}",
     ]
     command("train", *sweep)
-    assert [one.parent for one in fills] == [tmp_path / "cache"] * 2 and fills[0] != fills[1]  # one a seed
+    assert [one.parent for one in fills] == [tmp_path / "cache"]  # one for both seeds
     assert len(list(tmp_path.glob("*/record.json"))) == 6  # in directories whose names hold no path
     dense = json.loads(next(tmp_path.glob("*decoder=dense*seed=0*/train.json")).read_text())
     records = [json.loads(file.read_text()) for file in tmp_path.glob("*/record.json")]
@@ -113,7 +113,7 @@ def test_a_sweep_over_decoders_shares_what_the_detector_sees(trained, tmp_path, 
     next(tmp_path.glob("*decoder=mlp*seed=0*/record.json")).unlink()
     next(tmp_path.glob("*decoder=dense*seed=1*/record.json")).unlink()
     command("train", *sweep)
-    assert fills[2:] == fills[:1]
+    assert fills[1:] == fills[:1]
     command("compare", f"runs={tmp_path}", "baseline=dense", "resamples=20", "rounds=1")
     said = capsys.readouterr().out
     assert all(f"| {decoder} | 2 |" in said for decoder in ("lstm", "mlp", "dense"))
