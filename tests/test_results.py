@@ -21,6 +21,7 @@ FIELDS = [
 METRICS = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "per_class"]
 COMPARISONS = sorted(file.parent for file in (ROOT / "results").glob("*/comparison.csv"))
 RECORDS = sorted((ROOT / "results").glob("*.json"))
+BESIDE_SUPPRESSION = sorted((ROOT / "results/suppression").glob("*.json"))
 
 
 def test_there_are_results():
@@ -37,6 +38,7 @@ def test_the_study_shows_what_the_files_say():
     text = (ROOT / "results/README.md").read_text()
     assert results.study(text) == text, "run `python tools/results.py`"
     assert all(f"[{file.stem}]({file.name})" in text for file in RECORDS)
+    assert all(f"](suppression/{file.name})" in text for file in BESIDE_SUPPRESSION)
     tables = [line for line in text.splitlines() if line.startswith("| run |")]
     assert len(tables) == 1 + len(COMPARISONS) and all(line.count("|") - 1 <= 12 for line in tables)
 
@@ -70,7 +72,7 @@ def test_a_comparison_comes_from_its_records(folder):
         assert all(record["command"].startswith("python tools/train.py") for record in records)
 
 
-@pytest.mark.parametrize("file", RECORDS, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", [*RECORDS, *BESIDE_SUPPRESSION], ids=lambda file: file.stem)
 def test_a_record_is_complete(file):
     record = json.loads(file.read_text())
     assert not [field for field in FIELDS if field not in record]
@@ -80,6 +82,20 @@ def test_a_record_is_complete(file):
         assert not [name for name in METRICS if name not in metrics]
         classes = [row["AP"] for row in metrics["per_class"].values() if row["AP"] is not None]
         assert math.isclose(metrics["AP"], sum(classes) / len(classes), abs_tol=2e-4)
+
+
+def test_the_line_of_several_seeds_by_hand(tmp_path):
+    record = json.loads(BESIDE_SUPPRESSION[0].read_text())
+    (tmp_path / "suppression").mkdir()
+    for seed, (score, low, high) in enumerate([(0.5, 0.01, 0.03), (0.6, -0.02, 0.05)]):
+        record["suppression"]["rows"]["decoder"] = {"AP": score, "AP50": 0.9}
+        for one in record["suppression"]["differences"]:
+            one |= {"difference": (low + high) / 2, "difference_low": low, "difference_high": high}
+        (tmp_path / f"suppression/some_data_seed_{seed}.json").write_text(json.dumps(record))
+    *_, line = results.suppression(tmp_path).splitlines()
+    cells = line.split(" | ")
+    assert cells[0] == "| some_data" and cells[1].count("](suppression/some_data_seed_") == 2
+    assert cells[4:6] == ["0.550", "+0.018 (-0.020 to +0.050)"] and cells[7] == "0.900"
 
 
 @pytest.mark.parametrize("data", ["shapes", "bccd"])

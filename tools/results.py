@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from statistics import mean
 
 from detector.runs.comparison import markdown, read_csv
 
@@ -38,31 +39,36 @@ def table(folder: Path = RESULTS) -> str:
 
 
 def suppression(folder: Path = RESULTS) -> str:
-    """Decoders beside NMS and soft-NMS at their best on the tested pictures, of the records that have both.
+    """Decoders beside NMS and soft-NMS at their best on the tested pictures: the records NAME_seed_N of its
+    `suppression/`, a line a NAME.
 
-    For AP and for AP50: the decoder's, and what it is more than the best NMS and soft-NMS have, with the 95 % interval.
+    For AP and for AP50: the decoder's, and what it is more than the best NMS and soft-NMS have, means over the seeds;
+    with the outermost bounds of the seeds' 95 % intervals.
     """
     lines = [
-        "| record | data, split (images) | decoder | AP | − best NMS | − best soft-NMS | AP50 | − best NMS | "
+        "| records | seeds | data, split (images) | decoder | AP | − best NMS | − best soft-NMS | AP50 | − best NMS | "
         "− best soft-NMS | best NMS, errors undone |",
-        "| " + " | ".join(["---"] * 3 + ["---:"] * 7) + " |",
+        "| " + " | ".join(["---"] * 4 + ["---:"] * 7) + " |",
     ]
-    for file in sorted(folder.glob("*.json")):
-        record = json.loads(file.read_text())
-        if "suppression" not in record:
-            continue
-        rows, differences = record["suppression"]["rows"], record["suppression"]["differences"]
-        data = DATA.get(record["data"], record["data"].removeprefix("compare_"))
-        cells = [f"[{file.stem}]({file.name})", f"{data}, {record['split']} ({record['images']})", record["decoder"]]
+    by_name: dict[str, dict[str, dict]] = {}
+    for file in sorted((folder / "suppression").glob("*.json")):
+        name, _, seed = file.stem.rpartition("_seed_")
+        by_name.setdefault(name, {})[seed] = json.loads(file.read_text())
+    for name, records in by_name.items():
+        first, compared = next(iter(records.values())), [one["suppression"] for one in records.values()]
+        data = DATA.get(first["data"], first["data"].removeprefix("compare_"))
+        seeds = ", ".join(f"[{seed}](suppression/{name}_seed_{seed}.json)" for seed in records)
+        cells = [name, seeds, f"{data}, {first['split']} ({first['images']})", first["decoder"]]
+        undone = []
         for measure in ("AP", "AP50"):
-            cells.append(f"{rows['decoder'][measure]:.3f}")
-            cells += [
-                f"{one['difference']:+.3f} ({one['difference_low']:+.3f} to {one['difference_high']:+.3f})"
-                for one in differences if one["measure"] == measure
-            ]
-        best = next(one["from"] for one in differences if one["measure"] == "AP50")
-        cells.append(f"{rows[f'{best}, errors undone']['AP50']:.3f}")
-        lines.append("| " + " | ".join(cells) + " |")
+            cells.append(f"{mean(one['rows']['decoder'][measure] for one in compared):.3f}")
+            for of_seeds in zip(*([d for d in one["differences"] if d["measure"] == measure] for one in compared)):
+                low, high = min(d["difference_low"] for d in of_seeds), max(d["difference_high"] for d in of_seeds)
+                cells.append(f"{mean(d['difference'] for d in of_seeds):+.3f} ({low:+.3f} to {high:+.3f})")
+        for one in compared:
+            best = next(d["from"] for d in one["differences"] if d["measure"] == "AP50")
+            undone.append(one["rows"][f"{best}, errors undone"]["AP50"])
+        lines.append("| " + " | ".join([*cells, f"{mean(undone):.3f}"]) + " |")
     return "\n".join(lines)
 
 
