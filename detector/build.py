@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import cast
 
@@ -12,7 +13,6 @@ from omegaconf import DictConfig, OmegaConf
 from detector.data.datamodule import DataModule
 from detector.data.transform import Transform
 from detector.errors import InputError
-from detector.losses.dense_loss import DenseLoss
 from detector.losses.set_loss import SetLoss
 from detector.model import Detector
 from detector.old_names import FORMAT
@@ -64,11 +64,12 @@ def build_detector(config: dict, num_classes: int) -> Detector:
     ).to(memory_format=torch.channels_last)
 
 
-def build_losses(config: dict) -> tuple[SetLoss, DenseLoss]:
-    """The losses of a run with their matchers."""
+def build_losses(config: dict) -> tuple[SetLoss, Callable]:
+    """The losses of a run with their matchers; a proposal head may bring its own (`loss.proposals`)."""
+    loss = config["loss"]
     return (
-        instantiate(config["loss"]["set"], matcher=instantiate(config["matcher"])),
-        instantiate(config["loss"]["dense"]),
+        instantiate(loss["set"], matcher=instantiate(config["matcher"])),
+        instantiate(loss.get("proposals") or loss["dense"]),
     )
 
 

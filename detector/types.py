@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
@@ -64,6 +65,17 @@ class Predictions:
 
 
 @dataclass
+class FCOSPredictions(Predictions):
+    """Of torchvision's FCOS, with what its own loss compares."""
+
+    outputs: dict[str, Float[Tensor, "B Q _"]]
+    """Of its head: `cls_logits` (C), `bbox_regression` (4: how far the left, top, right and bottom edge lie from the
+    location, in cells), `bbox_ctrness` (1: the logit of centre-ness)."""
+    canvas: tuple[int, int]
+    """(height, width) in pixels."""
+
+
+@dataclass
 class StagePredictions(Predictions):
     """Of a decoder's stage, with what only some decoders say of theirs."""
 
@@ -93,6 +105,10 @@ class Locations:
     """(x, y) side of a cell, normalised to the canvas."""
     shapes: list[tuple[int, int]]
     """(rows, columns) a level."""
+
+    def cells(self) -> Float[Tensor, "L 4"]:
+        """The cells as boxes."""
+        return torch.cat([self.centres - self.strides / 2, self.centres + self.strides / 2], -1)
 
     def inside(self, boxes: Float[Tensor, "N 4"]) -> Bool[Tensor, "N L"]:
         """Which locations lie in which box; for a box too small to hold any, the nearest of each level."""

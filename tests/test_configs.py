@@ -6,6 +6,7 @@ from scenes import CONF, OFFLINE, data_of, data_overrides, run_config
 
 from detector.build import build_datamodule, build_detector, build_losses, build_task, instantiate
 from detector.errors import InputError
+from detector.losses.fcos_loss import FCOSLoss
 from detector.types import Batch, Predictions, Scene, StagePredictions, Target
 
 
@@ -106,9 +107,9 @@ def test_every_decoder_trains_on_any_number_of_objects(decoder, objects, tmp_pat
     torch.stack(list(terms.values())).sum().backward()
 
 
-@pytest.mark.parametrize("override", [f"{g}={c}" for g in ("loss", "matcher") for c in choices(g)])
+@pytest.mark.parametrize("override", [f"{g}={c}" for g in ("loss", "matcher", "proposals") for c in choices(g)])
 @pytest.mark.parametrize("objects", [(3, 0, 5), (0, 0), (40,)], ids=["some", "none", "more-than-slots"])
-def test_every_loss_and_matcher(override, objects, tmp_path):
+def test_every_loss_matcher_and_proposal_head(override, objects, tmp_path):
     config = run_config(tmp_path, override, *OFFLINE, "slots=20")
     torch.manual_seed(0)
     detector = build_detector(config, num_classes=4)
@@ -123,6 +124,15 @@ def test_every_loss_and_matcher(override, objects, tmp_path):
     terms = {**set_loss(output.stages, data.targets), **dense_loss(output.dense, output.scene.locations, data.targets)}
     assert all(term.isfinite() and term >= 0 for term in terms.values())
     torch.stack(list(terms.values())).sum().backward()
+
+
+@pytest.mark.parametrize("override", [f"{g}={c}" for g in ("loss", "experiment") for c in choices(g)])
+def test_fcos_has_its_own_loss_beside_any_other(override, tmp_path):
+    words = [override, "data.dataset.root=folder"] if override == "experiment=folder" else [override]
+    config, without = (run_config(tmp_path, *words, *more) for more in (["proposals=fcos"], []))
+    assert isinstance(build_losses(config)[1], FCOSLoss)
+    assert {**config, "proposals": 0, "loss": 0} == {**without, "proposals": 0, "loss": 0}
+    assert {**without["loss"], "proposals": config["loss"]["proposals"]} == config["loss"]
 
 
 @pytest.mark.parametrize("optimizer", choices("optimizer"))

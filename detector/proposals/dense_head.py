@@ -9,11 +9,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from detector.errors import InputError
-from detector.postprocess import suppress
-from detector.types import Locations, Predictions, StagePredictions
+from detector.proposals.proposal_head import ProposalHead
+from detector.types import Locations, Predictions
 
 
-class DenseHead(nn.Module):
+class DenseHead(ProposalHead):
     """One small convolutional head shared by all levels (after FCOS, Tian et al. 2019, section 3).
 
     A box is drawn as its centre, an offset from the location in cells, and the logarithm of its sides in cells (as in
@@ -23,12 +23,9 @@ class DenseHead(nn.Module):
         width: channels of the pyramid.
         strides: of its levels, in pixels of the canvas.
         num_classes: C.
-        finest_stride: of the levels it looks at; finer ones are left to the decoder.
-        depth: 3×3 convolutions before each of the two outputs.
         prior: the score every location starts with, so that the many empty ones do not swamp the first steps
             (focal loss, Lin et al. 2017, section 4.1).
-        nms_threshold: proposals are what non-maximum suppression at this IoU leaves, a high one: boxes that are all but
-            equal look the same to a decoder (distinct queries, Zhang et al. 2023, section 3.2).
+        finest_stride, depth, nms_threshold: see `ProposalHead`.
 
     Raises:
         InputError: an option is out of range, or there is no level of `finest_stride`.
@@ -38,18 +35,9 @@ class DenseHead(nn.Module):
         self, *, width: int, strides: list[int], num_classes: int, finest_stride: int = 8, depth: int = 2,
         prior: float = 0.01, nms_threshold: float = 0.8,
     ):
-        super().__init__()
-        for name, value, allowed, expected in (
-            ("depth", depth, depth >= 0, "be at least 0"),
-            ("prior", prior, 0 < prior < 1, "lie between 0 and 1, neither included"),
-            ("nms_threshold", nms_threshold, 0 <= nms_threshold <= 1, "lie between 0 and 1"),
-        ):
-            if not allowed:
-                raise InputError(f"proposals.{name} is {value}; it must {expected}")
-        if finest_stride not in strides:
-            raise InputError(f"proposals.finest_stride is {finest_stride}; the pyramid has strides {list(strides)}")
-        self.strides = [stride for stride in strides if stride >= finest_stride]
-        self.nms_threshold = nms_threshold
+        super().__init__(strides=strides, finest_stride=finest_stride, depth=depth, nms_threshold=nms_threshold)
+        if not 0 < prior < 1:
+            raise InputError(f"proposals.prior is {prior}; it must lie between 0 and 1, neither included")
         self.class_tower = self._tower(width, depth)
         self.box_tower = self._tower(width, depth)
         self.class_output = nn.Conv2d(width, num_classes, 3, padding=1)
@@ -78,7 +66,7 @@ class DenseHead(nn.Module):
             canvas: (height, width) of the image in pixels.
         """
         pyramid = pyramid[-len(self.strides) :]
-        locations = self._locations(pyramid, canvas)
+        locations = self.locations(pyramid, canvas)
         logits, drawn = [], []
         for level, features in enumerate(pyramid):
             logits.append(self.class_output(self.class_tower(features)).flatten(2).transpose(1, 2))
@@ -88,21 +76,3 @@ class DenseHead(nn.Module):
         centre = locations.centres + offset * locations.strides
         half = log_sides.clamp(max=8.0).exp() / 2 * locations.strides
         return Predictions(torch.cat(logits, 1).float(), torch.cat([centre - half, centre + half], -1)), locations
-
-    def select(self, dense: Predictions, slots: int) -> StagePredictions:
-        """The proposals, cut from the graph: by descending score, at most `slots`; the others are not valid."""
-        return suppress(dense, threshold=self.nms_threshold, slots=slots)
-
-    def _locations(self, pyramid: list[Tensor], canvas: tuple[int, int]) -> Locations:
-        height, width = canvas
-        shapes = [(features.shape[-2], features.shape[-1]) for features in pyramid]
-        centres, strides = [], []
-        for (rows, columns), stride in zip(shapes, self.strides):
-            cell = torch.tensor([stride / width, stride / height], device=pyramid[0].device)
-            y, x = torch.meshgrid(
-                torch.arange(rows, device=cell.device) + 0.5, torch.arange(columns, device=cell.device) + 0.5,
-                indexing="ij",
-            )
-            centres.append(torch.stack([x, y], -1).flatten(0, 1) * cell)
-            strides.append(cell.expand(rows * columns, 2))
-        return Locations(torch.cat(centres), torch.cat(strides), shapes)

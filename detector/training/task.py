@@ -18,7 +18,6 @@ from detector.data.dataset import DetectionDataset
 from detector.evaluation.coco_map import NAMES, CocoMAP, check_backend
 from detector.evaluation.crowding import crowd_scores
 from detector.evaluation.matches import Matches
-from detector.losses.dense_loss import DenseLoss
 from detector.losses.set_loss import SetLoss, keep_in_step, trains_with_others
 from detector.model import Detector
 from detector.old_names import modernise
@@ -46,7 +45,7 @@ class Task(lightning.LightningModule):
 
     def __init__(
         self, detector: Detector, *, metric_backend: str, max_detections: int, nms_threshold: float, seed: int,
-        run: dict, set_loss: SetLoss | None = None, dense_loss: DenseLoss | None = None,
+        run: dict, set_loss: SetLoss | None = None, dense_loss: Callable | None = None,
         optimizer: partial | None = None, schedule: Callable | None = None, backbone_lr_factor: float = 1.0,
     ):
         super().__init__()

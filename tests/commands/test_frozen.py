@@ -88,6 +88,29 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(behind, tmp_path, monkey
 
 
 @pytest.mark.slow
+def test_behind_fcos(tmp_path):
+    """As the README has it, and the decoder beside NMS."""
+    words = [*SHAPES, *(word.removeprefix("decoder.") for word in TINY), "pictures=0"]
+    command("train", *words, "proposals=fcos", "decoder=dense", f"hydra.run.dir={tmp_path}/fcos")
+    words = [word for word in words if not word.startswith("neck.")] + ["train_only=decoder", "decoder=lstm"]
+    last = tmp_path / "fcos/checkpoints/last.ckpt"
+    command("train", *words, f"initial={last}", f"hydra.run.dir={tmp_path}/behind")
+    before, after = (read_checkpoint(file) for file in (last, tmp_path / "behind/checkpoints/last.ckpt"))
+    assert after["run"]["config"]["proposals"] == before["run"]["config"]["proposals"]
+    frozen_before, frozen_after = (
+        {name: value for name, value in one["state_dict"].items() if name.startswith(FROZEN)} for one in (before, after)
+    )
+    assert same_weights(frozen_before, frozen_after)
+    command(
+        "eval", f"checkpoint={tmp_path}/behind/checkpoints/best.ckpt", "accelerator=cpu", "suppression=true",
+        f"hydra.run.dir={tmp_path}/eval",
+    )
+    assert (tmp_path / "eval/suppression.json").exists()
+    records = [json.loads((tmp_path / run / "record.json").read_text()) for run in ("fcos", "behind")]
+    assert records[0]["reference"] == records[1]["reference"]  # FCOS with NMS
+
+
+@pytest.mark.slow
 def test_a_sweep_over_decoders_shares_what_the_detector_sees(trained, tmp_path, monkeypatch, capsys):
     fills, fill = [], frozen.SceneCache.fill
 

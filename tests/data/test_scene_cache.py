@@ -29,7 +29,9 @@ def made(tmp_path: Path, *overrides: str) -> tuple[DataModule, Task]:
     torch.manual_seed(0)
     data = build_datamodule(config)
     task = build_task(config, data.class_names)
-    torch.nn.init.normal_(task.detector.proposals.class_output.weight, std=0.3)
+    for name, part in task.detector.proposals.named_modules():
+        if name.endswith(("class_output", "cls_logits")):
+            torch.nn.init.normal_(part.weight, std=0.3)
     return data, task.train()
 
 
@@ -45,8 +47,8 @@ def filled(tmp_path: Path, data: DataModule, task: Task, epochs: int = 2, gigaby
 
 @pytest.mark.parametrize("overrides", [
     ["decoder=lstm"], ["decoder=lstm", "neck.finest_stride=4", "proposals.finest_stride=4"],
-    ["decoder=lstm_attention", "decoder.sampling_rate=0"],
-], ids=["lstm", "finer-levels", "lstm_attention"])
+    ["decoder=lstm_attention", "decoder.sampling_rate=0"], ["decoder=lstm", "proposals=fcos"],
+], ids=["lstm", "finer-levels", "lstm_attention", "fcos"])
 def test_losses_are_those_of_the_images(overrides, tmp_path):
     data, task = made(tmp_path, *overrides)
     cache = filled(tmp_path, data, task)
