@@ -103,8 +103,8 @@ def test_a_checkpoint_of_an_earlier_version_is_used_as_one_of_today(renamed, tra
 def test_decoders_that_have_been_replaced_are_not_built(decoder, tmp_path):
     today = run_config(tmp_path, f"decoder={decoder}")
     for run, last in (
-        ({"config": old_config(decoder, tmp_path)}, LAST_WITH_STAGES), ({"config": today, "format": 2}, LAST_WITH_STAGES),
-        ({"config": today, "format": 3}, LAST_OF_FORMAT_3),
+        ({"config": old_config(decoder, tmp_path)}, LAST_WITH_STAGES),
+        ({"config": today, "format": 2}, LAST_WITH_STAGES), ({"config": today, "format": 3}, LAST_OF_FORMAT_3),
     ):
         checkpoint = {"run": {**run, "class_names": ["a"]}, "state_dict": {}}
         modernise(checkpoint)

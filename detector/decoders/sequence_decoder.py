@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.ops import box_iou
 
@@ -74,21 +74,19 @@ class SequenceDecoder(nn.Module):
         scene = replace(scene, pyramid=[level.detach() for level in scene.pyramid])
         features = self.region_features(scene, proposals)  # B Q H
         if self.feedback is None:
-            hidden = self._at_once(features, proposals.valid)
+            hidden = self._at_once(features, proposals)
         else:
             feedback, hidden = self._segment_by_segment(features, proposals)  # B Q F, B Q H
             if torch.is_grad_enabled():  # to learn from; else the vectors found on the way are the result
-                hidden = self._at_once(features + self.feedback(feedback), proposals.valid)
+                hidden = self._at_once(features + self.feedback(feedback), proposals)
         return [StagePredictions(
             self._logits(hidden, proposals.logits), proposals.boxes, valid=proposals.valid,
             sampled_points=points_in_boxes(proposals.boxes, self.region_features.points),
         )]
 
-    def _at_once(
-        self, features: Float[Tensor, "B Q H"], valid: Bool[Tensor, "B Q"] | None
-    ) -> Float[Tensor, "B Q H"]:
+    def _at_once(self, features: Float[Tensor, "B Q H"], proposals: StagePredictions) -> Float[Tensor, "B Q H"]:
         """The hidden vectors of all slots. Those that are not valid are the last ones: only a sequence model whose
-        slots know later ones needs `valid`."""
+        slots know later ones needs to be told which."""
         return self.norm(features + self.sequence_model(features))
 
     def _logits(self, hidden: Float[Tensor, "B Q H"], quality: Float[Tensor, "B Q C"]) -> Float[Tensor, "B Q C"]:

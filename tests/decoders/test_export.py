@@ -53,8 +53,8 @@ def test_the_inputs_have_segments_of_their_own():
 
 @pytest.mark.filterwarnings("ignore:The tensor attributes .*_flat_weights")  # PyTorch's own, of its LSTM over a list
 @pytest.mark.parametrize("kind, options", [
-    (LSTM, {"feedback": True}), (GRU, {"feedback": True}), (MLP, {"feedback": True}), (Transformer, {"heads": 2}),
-    (LSTM, {}),
+    (LSTM, {"feedback": True}), (GRU, {"feedback": True}), (MLP, {"feedback": True}),
+    (Transformer, {"heads": 2, "geometry": True}), (LSTM, {}),
 ], ids=["lstm-with-feedback", "gru-with-feedback", "mlp-with-feedback", "transformer", "lstm"])
 @torch.no_grad()
 def test_an_exported_decoder_predicts_what_the_decoder_does(kind, options):

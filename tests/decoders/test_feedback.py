@@ -153,4 +153,4 @@ def test_no_gradient_goes_through_the_feedback(kind, options):
 
 def test_feedback_is_not_for_steps_that_know_later_ones():
     with pytest.raises(InputError, match="needs a decoder whose slots depend on earlier ones alone: lstm, gru or"):
-        sequence_decoder(Transformer, feedback=True, heads=2)
+        sequence_decoder(Transformer, feedback=True, heads=2, geometry=False)

@@ -17,12 +17,13 @@ from detector.proposals.dense_head import DenseHead
 from detector.types import Scene, Target
 
 WITHOUT_FEEDBACK = {
-    "lstm": (LSTM, {}), "gru": (GRU, {}), "mlp": (MLP, {}), "transformer": (Transformer, {"heads": 2}),
-    "two-layers": (LSTM, {"layers": 2}),
+    "lstm": (LSTM, {}), "gru": (GRU, {}), "mlp": (MLP, {}), "two-layers": (LSTM, {"layers": 2}),
+    "transformer": (Transformer, {"heads": 2, "geometry": False}),
+    "transformer-with-geometry": (Transformer, {"heads": 2, "geometry": True}),
 }
 WITH_FEEDBACK = {
     f"{name}-with-feedback": (kind, {**options, "feedback": True})
-    for name, (kind, options) in WITHOUT_FEEDBACK.items() if name != "transformer"
+    for name, (kind, options) in WITHOUT_FEEDBACK.items() if "transformer" not in name
 }
 EVERY = {**WITHOUT_FEEDBACK, **WITH_FEEDBACK}
 
@@ -74,7 +75,7 @@ def test_scores_at_the_ends_of_the_scale_by_hand(novelty):
 
 
 @pytest.mark.parametrize("kind, options, known", [
-    (LSTM, {}, "before"), (GRU, {}, "before"), (MLP, {}, "none"), (Transformer, {"heads": 2}, "all"),
+    (LSTM, {}, "before"), (GRU, {}, "before"), (MLP, {}, "none"), (Transformer, {"heads": 2, "geometry": False}, "all"),
     (LSTM, {"layers": 2}, "before"), (LSTM, {"feedback": True}, "before"), (GRU, {"feedback": True}, "before"),
 ], ids=["lstm", "gru", "mlp", "transformer", "two-layers", "lstm-with-feedback", "gru-with-feedback"])
 def test_which_steps_a_step_knows(kind, options, known):
@@ -101,7 +102,7 @@ def test_with_feedback_alone_a_step_knows_earlier_ones_that_it_overlaps():
     assert (one.logits == other.logits).all(-1)[0].tolist() == [False, True, False, True, True]
 
 
-@each({name: case for name, case in EVERY.items() if name != "transformer"})
+@each({name: case for name, case in EVERY.items() if "transformer" not in name})
 def test_a_sequence_cut_short_equals_the_start_of_the_full_one(kind, options):
     decoder, given = randomised(sequence_decoder(kind, **options)), proposals()
     with torch.no_grad():
@@ -177,7 +178,9 @@ def test_what_is_learnt_from_the_loss(kind, options):
     assert all(one.grad.abs().sum() > 0 for one in decoder.parameters())
 
 
-@pytest.mark.parametrize("kind, options", [(MLP, {}), (Transformer, {"heads": 8})], ids=["mlp", "transformer"])
+@pytest.mark.parametrize(
+    "kind, options", [(MLP, {}), (Transformer, {"heads": 8, "geometry": False})], ids=["mlp", "transformer"]
+)
 @pytest.mark.parametrize("layers", [1, 2])
 def test_rivals_have_as_many_parameters(kind, options, layers):
     def count(decoder):
@@ -190,7 +193,9 @@ def test_rivals_have_as_many_parameters(kind, options, layers):
     assert count(ours.sequence_model) == layers * 8 * 128 * (128 + 1)
 
 
-@pytest.mark.parametrize("kind, options", [(MLP, {}), (Transformer, {"heads": 2})], ids=["mlp", "transformer"])
+@pytest.mark.parametrize(
+    "kind, options", [(MLP, {}), (Transformer, {"heads": 2, "geometry": False})], ids=["mlp", "transformer"]
+)
 def test_without_recurrence_the_order_of_proposals_does_not_matter(kind, options):
     given = proposals()
     again = mixed(given)
