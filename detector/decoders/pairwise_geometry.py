@@ -1,12 +1,11 @@
-"""How boxes lie to one another, as a bias of attention."""
+"""How boxes lie to one another, and attention that depends on it."""
 
 from __future__ import annotations
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-
-from detector.decoders.feedback import Feedback
+from torchvision.ops import box_convert
 
 
 class PairwiseGeometry(nn.Module):
@@ -31,9 +30,16 @@ class PairwiseGeometry(nn.Module):
             boxes: of the proposals, by descending score.
             iou: of each (rows) with those before it (columns); 0 for those of another class.
         """
-        places = Feedback.placed(boxes)  # B Q 6: centre, logarithms of the sides, their inverse
-        offset, ratio = (places.unsqueeze(1) - places.unsqueeze(2))[..., :4].split(2, -1)  # B Q Q 2: of the columns
-        relative = (offset * places[..., None, 4:]).clamp(-4, 4), ratio.clamp(-4, 4)
         earlier = torch.ones_like(iou).tril(-1)
-        numbers = torch.cat([*relative, torch.stack([iou + iou.transpose(1, 2), earlier], -1)], -1)
+        numbers = torch.cat([relative_places(boxes), torch.stack([iou + iou.transpose(1, 2), earlier], -1)], -1)
         return self.layers(numbers).movedim(3, 1)
+
+
+def relative_places(boxes: Float[Tensor, "B Q 4"]) -> Float[Tensor, "B Q Q 4"]:
+    """Where each box (columns) lies from each (rows): its centre in sides of the latter, and the logarithm of the ratio
+    of their sides; −4 … 4."""
+    centre, sides = box_convert(boxes, "xyxy", "cxcywh").split(2, -1)
+    sides = sides.clamp(min=1e-4)
+    offset = (centre.unsqueeze(1) - centre.unsqueeze(2)) / sides.unsqueeze(2)
+    ratio = sides.log().unsqueeze(1) - sides.log().unsqueeze(2)
+    return torch.cat([offset, ratio], -1).clamp(-4, 4)

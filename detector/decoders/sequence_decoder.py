@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchvision.ops import box_iou
 
 from detector.decoders.feedback import Feedback
+from detector.decoders.pairwise_geometry import relative_places
 from detector.decoders.region_features import RegionFeatures, points_in_boxes
 from detector.errors import InputError
 from detector.types import Scene, StagePredictions, Target
@@ -106,11 +107,11 @@ class SequenceDecoder(nn.Module):
         """
         assert self.feedback is not None  # else this is not called
         iou = iou_with_earlier(proposals)  # B Q Q
-        places, quality = self.feedback.placed(proposals.boxes), proposals.logits.amax(2).sigmoid()  # B Q 6, B Q
+        relative, quality = relative_places(proposals.boxes), proposals.logits.amax(2).sigmoid()  # B Q Q 4, B Q
         novelty = torch.zeros_like(quality)  # 0 for slots that are still to come
         feedback, hidden, state = [], [], None
         for segment in parallel_segments(iou):  # of S slots
-            feedback.append(self.feedback.of(iou[:, segment], quality, novelty, places, segment))  # B S F
+            feedback.append(self.feedback.of(iou[:, segment], relative[:, segment], quality, novelty))  # B S F
             given = features[:, segment] + self.feedback(feedback[-1])  # B S H
             known, state = self.sequence_model.step(given, state)  # type: ignore[operator]  # torch: Tensor | Module
             hidden.append(self.norm(given + known))

@@ -11,6 +11,7 @@ from detector.decoders.feedback import Feedback
 from detector.decoders.gru import GRU
 from detector.decoders.lstm import LSTM
 from detector.decoders.mlp import MLP
+from detector.decoders.pairwise_geometry import relative_places
 from detector.decoders.sequence_decoder import iou_with_earlier, parallel_segments
 from detector.decoders.transformer import Transformer
 from detector.errors import InputError
@@ -64,8 +65,8 @@ def test_the_iou_with_earlier_ones_by_hand():
 def test_the_numbers_by_hand(novelty):
     """Where the first novelty is small the second box covers the fourth most; where both are 0 none does."""
     quality, novelty = [0.9, 0.8, 0.7, 0.6, 0.5, 0.0, 0.0], [*novelty, 0.0, 0.0, 0.0]
-    iou, places = iou_with_earlier(short_list()), Feedback.placed(torch.tensor([BOXES]))
-    found = Feedback.of(iou[:, 1:4], torch.tensor([quality]), torch.tensor([novelty]), places, slice(1, 4))
+    iou, relative = iou_with_earlier(short_list()), relative_places(torch.tensor([BOXES]))
+    found = Feedback.of(iou[:, 1:4], relative[:, 1:4], torch.tensor([quality]), torch.tensor([novelty]))
     expected = torch.tensor([[by_hand(IOU[slot], quality, novelty, BOXES, slot) for slot in (1, 2, 3)]])
     torch.testing.assert_close(found, expected)
 
@@ -73,7 +74,7 @@ def test_the_numbers_by_hand(novelty):
 def test_boxes_far_larger_or_far_off_are_so_up_to_a_limit():
     boxes = torch.tensor([[[0.0, 0.0, 1.0, 1.0], [0.0, 0.9, 0.001, 0.9001]]])
     iou, quality, novelty = torch.tensor([[[0.5, 0.0]]]), torch.tensor([[1.0, 0.5]]), torch.tensor([[1.0, 0.0]])
-    found = Feedback.of(iou, quality, novelty, Feedback.placed(boxes), slice(1, 2))
+    found = Feedback.of(iou, relative_places(boxes)[:, 1:], quality, novelty)
     assert found[0, 0].tolist() == pytest.approx([0.5, math.log(1.5), 0.5, 1.0, 4.0, -4.0, 4.0, 4.0, 0.25])
 
 
