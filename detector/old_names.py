@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from detector.errors import InputError
 
 FORMAT = 4
-"""Of today's checkpoints; those of 3 differ in the size of the feedback, those of 2 in `REPLACED` and `OF_STAGES` too,
-those of before in names as well and do not say theirs."""
+"""Of today's checkpoints; those of 3 differ in the size of the feedback and in the `transformer`, those of 2 in
+`REPLACED` and `OF_STAGES` too, those of before in names as well and do not say theirs."""
 LAST_COMMIT = "3bca1f7"
 """The last that knows the options of `REMOVED`."""
 LAST_WITH_STAGES = "9187b78"

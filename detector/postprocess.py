@@ -87,7 +87,8 @@ def soft_nms(
         best = scores.argmax()
         kept.append(best)
         final.append(scores[best].clone())
-        iou = box_iou(boxes[best].unsqueeze(0), boxes)[0]  # of all boxes with all it would take four times as long
+        # of all boxes with all it would take four times as long; of two without area it is no number
+        iou = box_iou(boxes[best].unsqueeze(0), boxes)[0].nan_to_num(0.0)
         scores *= torch.where(labels == labels[best], torch.exp(-(iou**2) / sigma), 1.0)
         scores[best] = -1.0
     return torch.stack(kept), torch.stack(final)

@@ -39,3 +39,13 @@ def test_soft_suppression_takes_the_best_of_what_is_left():
     boxes = torch.tensor([[[0.1, 0.1, 0.5, 0.5]] * 3 + [[0.6, 0.6, 0.9, 0.9]]])
     kept = suppress(Predictions(logits, boxes), threshold=0.5, soft_sigma=0.5, slots=3)
     assert kept.boxes[0, :, 0].tolist()[1] > 0.55 and kept.valid.tolist() == [[True] * 3]
+
+
+def test_soft_suppression_of_boxes_without_area():
+    """The IoU of two of them is no number; each is kept once, with the score it has."""
+    boxes = torch.tensor([[[0.1, 0.1, 0.5, 0.5], [0.2, 0.2, 0.2, 0.2], [0.2, 0.2, 0.2, 0.2], [0.7, 0.3, 0.7, 0.3]]])
+    (kept,) = detections_of(
+        suppress(Predictions(torch.tensor([[[2.0], [1.0], [0.5], [0.2]]]), boxes), threshold=0.5, soft_sigma=0.5),
+        [(100, 200)],
+    )
+    torch.testing.assert_close(kept.scores, torch.tensor([2.0, 1.0, 0.5, 0.2]).sigmoid())

@@ -9,7 +9,7 @@ from detector.runs.comparison import markdown, read_csv
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
 MADE_BY = "made by tools/results.py"
-HIGHLIGHTS = ("shapes", "bccd", "voc")
+HIGHLIGHTS = ("shapes", "bccd", "voc_frozen")
 DATA = {"voc": "VOC07-test, our split"}
 """What records call by the name of their experiment."""
 

@@ -19,7 +19,8 @@ from detector.types import Scene, StagePredictions, Target
 
 class LSTMPointer(nn.Module):
     """At each step the LSTM points at one of the proposals (pointer networks, Vinyals et al. 2015, equation 3) and
-    predicts its box and class, or stops: a picture with three objects takes four steps.
+    predicts its box and class, or stops: a picture with three objects takes four steps, or some more until the end is
+    certain.
 
     Before the first step a one-to-many intermediate stage refines every proposal by itself, all at once. What can be
     pointed at is every refined proposal not taken yet, and the end. Besides the recurrent state, a proposal's own score

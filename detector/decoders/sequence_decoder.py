@@ -39,8 +39,8 @@ class SequenceDecoder(nn.Module):
         dropout: on the region features.
         slots: proposals taken, the length of the sequence.
         points: region features come from `points` × `points` places of every level.
-        feedback: whether a slot is also given what earlier slots predicted (`Feedback`). Not for the unordered
-            `transformer`.
+        feedback: whether a slot is also given what earlier slots predicted (`Feedback`). Not for the
+            `transformer`, whose slots depend on later ones.
 
     Raises:
         InputError: feedback is asked of a sequence model whose slots depend on later ones.

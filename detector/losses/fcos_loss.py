@@ -18,7 +18,8 @@ class FCOSLoss:
     (Tian et al. 2019, section 3; GIoU and centre sampling: Tian et al. 2020).
 
     A location is positive for the smallest of the objects that hold it, whose centre is near, and whose farthest edge
-    is 4 to 8 cells away; of the finest level those that are nearer too, of the coarsest those that are farther. All
+    is 4 to 8 cells away; of the finest level those that are nearer too, of the coarsest those that are farther. An
+    object that holds no centre of a cell teaches nothing: for tiny ones take a finer `proposals.finest_stride`. All
     terms are divided by the number of positive locations in the batch (`normalisers`).
 
     Args:
