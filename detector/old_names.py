@@ -6,15 +6,18 @@ from collections.abc import Sequence
 
 from detector.errors import InputError
 
-FORMAT = 4
-"""Of today's checkpoints; those of 3 differ in the size of the feedback and in the `transformer`, those of 2 in
-`REPLACED` and `OF_STAGES` too, those of before in names as well and do not say theirs."""
+FORMAT = 5
+"""Of today's checkpoints; those of 4 differ in the intermediate stage of `lstm_pointer`, those of 3 in the size of the
+feedback and in the `transformer` too, those of 2 in `REPLACED` and `OF_STAGES`, those of before in names as well and do
+not say theirs."""
 LAST_COMMIT = "3bca1f7"
 """The last that knows the options of `REMOVED`."""
 LAST_WITH_STAGES = "9187b78"
 """The last that knows those of `OF_STAGES` and reads checkpoints of `REPLACED` of format 2."""
 LAST_OF_FORMAT_3 = "10be6e3"
 """The last that reads those of format 3."""
+LAST_OF_FORMAT_4 = "7bc10e2"
+"""The last that reads `lstm_pointer` of format 4."""
 RENAMED = {
     "decoder.explore": "decoder.sampling_rate", "decoder.surplus": "decoder.extra_steps",
     "decoder.choice_weight": "decoder.pointer_weight", "loss.set.near_iou": "loss.set.positive_iou",
@@ -86,7 +89,8 @@ def modernise(checkpoint: dict, source: str = "the checkpoint") -> None:
     if run.get("format") == FORMAT:
         return
     of_before, run["config"] = "format" not in run, modernised(run["config"], source)
-    if _decoder(run["config"]) not in REPLACED:
+    replaced = ("lstm_pointer",) if run.get("format") == 4 else REPLACED
+    if _decoder(run["config"]) not in replaced:
         run["format"] = FORMAT
     for key in ("state_dict", "current_model_state") if of_before else ():
         for name in list(checkpoint.get(key, ())):
@@ -100,7 +104,7 @@ def refuse_replaced(checkpoint: dict) -> None:
     """Raise `InputError` where the decoder of a checkpoint that `modernise` was given has been replaced since."""
     version = checkpoint["run"].get("format")
     if version != FORMAT:
-        last = LAST_OF_FORMAT_3 if version == 3 else LAST_WITH_STAGES
+        last = {4: LAST_OF_FORMAT_4, 3: LAST_OF_FORMAT_3}.get(version, LAST_WITH_STAGES)
         raise InputError(
             f"the checkpoint's decoder, {_decoder(checkpoint['run']['config'])}, is another today; commit {last} is "
             "the last to read it; today's can be trained behind its detector "
@@ -136,7 +140,7 @@ def modernised(config: dict, source: str) -> dict:
     if _is_ours(proposals) and (gone := proposals.keys() & PEAKS):
         config["proposals"] = {key: value for key, value in proposals.items() if key not in gone}
         if decoder not in REPLACED:  # it takes no proposals, or is somebody's own and takes today's
-            config["proposals"]["nms_threshold"] = 0.8
+            config["proposals"]["nms_threshold"] = 0.9
     return config
 
 

@@ -12,6 +12,8 @@ from detector.types import Predictions, StagePredictions
 
 CANDIDATES = 1000
 """Best locations that suppression looks at."""
+ROUNDS = 16
+"""Of thinning, in a graph."""
 NOTHING = -20.0
 """The logit of what is not there."""
 
@@ -63,6 +65,38 @@ def suppress(
         index[image, : len(kept)] = kept
         valid[image, : len(kept)] = True
     kept = found.gather(index)
+    empty = ~valid.unsqueeze(-1)
+    return StagePredictions(kept.logits.masked_fill(empty, NOTHING), kept.boxes.masked_fill(empty, 0), valid=valid)
+
+
+@torch.no_grad()
+def thin(predictions: Predictions, *, above: float, slots: int) -> StagePredictions:
+    """Leave out boxes that are all but equal to a better one of their class, for all images at once.
+
+    This is non-maximum suppression as an iteration that comes to rest at its result (Cluster-NMS, Zheng et al. 2020,
+    section 4): a box goes that a better one overlaps by more than `above`, unless that one goes itself. A graph that is
+    exported or traced holds `ROUNDS` of it, enough for chains of so many boxes.
+
+    Args:
+        predictions: those that have the logits `NOTHING` are left out.
+        above: an IoU.
+        slots: boxes kept, by descending score; those that are not `valid` fill up.
+    """
+    boxes = predictions.boxes.clamp(0, 1)
+    scores, labels = predictions.logits.max(-1)  # B K
+    iou = torch.stack([box_iou(one, one) for one in boxes])  # B K K
+    earlier = torch.ones_like(iou, dtype=torch.bool).tril(-1)
+    row, column = scores.unsqueeze(2), scores.unsqueeze(1)
+    better = (column > row) | (column == row) & earlier  # the box of the column than that of the row
+    again = (iou > above) & better & (labels.unsqueeze(2) == labels.unsqueeze(1))
+    fixed = torch.compiler.is_exporting() or torch.jit.is_tracing()
+    goes = torch.zeros_like(labels, dtype=torch.bool)  # B K
+    for _ in range(ROUNDS if fixed else scores.shape[1]):
+        before, goes = goes, (again & ~goes.unsqueeze(1)).any(2)
+        if not fixed and torch.equal(before, goes):
+            break
+    scores, index = scores.masked_fill(goes, NOTHING).topk(min(slots, scores.shape[1]))
+    kept, valid = Predictions(predictions.logits, boxes).gather(index), scores > NOTHING
     empty = ~valid.unsqueeze(-1)
     return StagePredictions(kept.logits.masked_fill(empty, NOTHING), kept.boxes.masked_fill(empty, 0), valid=valid)
 

@@ -26,11 +26,12 @@ from detector.types import Seen
 
 log = logging.getLogger(__name__)
 PARTS = ("backbone", "neck", "proposals")
+THINNING = "nms_threshold"
 
 
 def take_over(run: dict) -> None:
     """Give a run that trains the decoder alone the frozen parts and the canvas of its checkpoint, whatever the files of
-    `conf/` say.
+    `conf/` say. How far boxes are thinned to become proposals is the decoder's concern: that is the run's own.
 
     Raises:
         InputError: there is no checkpoint, the command line says something else than it, or `train_only` is unknown.
@@ -46,6 +47,8 @@ def take_over(run: dict) -> None:
     checkpoint = read_checkpoint(file)
     theirs, before = checkpoint["run"]["config"], OmegaConf.create(run)
     run |= buildable(checkpoint, *(part for part in PARTS if run[part] != theirs[part]))
+    if THINNING in run["proposals"] and THINNING in before.proposals:
+        run["proposals"] = {**run["proposals"], THINNING: before.proposals[THINNING]}
     run["data"] = {**run["data"], "canvas": [int(side) for side in theirs["data"]["canvas"]]}
     after, options = OmegaConf.create(run), HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     typed = {option.lstrip("+~").partition("=")[0] for option in options} - {"data"}

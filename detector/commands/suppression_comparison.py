@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torchvision.ops import batched_nms
 
 from detector.commands.testing import NMS_THRESHOLDS
+from detector.decoders.intermediate_stage import averaged
 from detector.detections import Detections
 from detector.evaluation.analysis import rounded
 from detector.evaluation.ceilings import best_slots, without_errors
@@ -28,6 +29,8 @@ from detector.training.task import Task
 from detector.types import Batch, Output, StagePredictions, Target
 
 NMS = {f"NMS at {threshold}": threshold for threshold in NMS_THRESHOLDS}
+REFINED_NMS = {f"refined, {name}": threshold for name, threshold in NMS.items()}
+"""Of the boxes of the intermediate stage, where there is one."""
 SOFT_NMS = {f"soft-NMS, sigma {sigma}": sigma for sigma in (0.1, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)}
 """Where many objects overlap, large ones are better: the best should not lie at the end."""
 RESAMPLES = 1000
@@ -36,7 +39,8 @@ AT = {"AP": slice(None), "AP50": slice(1)}
 
 
 class SuppressionComparison(lightning.Callback):
-    """Gathers, in the test of a decoder, what suppression makes of the same dense output; the detector runs once."""
+    """Gathers, in the test of a decoder, what suppression makes of the same dense output, and of the intermediate
+    stage's where there is one; the detector runs once."""
 
     def __init__(self):
         self.metrics: dict[str, CocoMAP] = {}
@@ -66,9 +70,10 @@ class SuppressionComparison(lightning.Callback):
         """What came of it, by figures.
 
         Returns:
-            `rows`, the scores of the decoder and of each of `variants` by name; and `differences`, the decoder less NMS
-            and less soft-NMS, each with what has the best AP (AP50, for the difference in AP50) on these very pictures,
-            a choice in their favour: with the 95 % interval and p of a paired bootstrap over images.
+            `rows`, the scores of the decoder and of each of `variants` by name; and `differences`, the decoder less
+            NMS, less soft-NMS and less NMS of refined boxes, each with what has the best AP (AP50, for the difference
+            in AP50) on these very pictures, a choice in their favour: with the 95 % interval and p of a paired
+            bootstrap over images.
         """
         metrics = {"decoder": task.metrics["decoder"], **self.metrics}
         rows = {row: _scores(Matches.of(metric)) for row, metric in metrics.items()}  # all matches at once take memory
@@ -79,7 +84,7 @@ class SuppressionComparison(lightning.Callback):
 
         differences = []
         for measure, at in AT.items() if len(task.matches["decoder"].object_labels) else ():
-            for family in (NMS, SOFT_NMS):
+            for family in (NMS, SOFT_NMS, *[REFINED_NMS] * (REFINED_NMS.keys() <= rows.keys())):
                 best = max(family, key=lambda row: rows[row][measure])
                 differences.append({
                     "measure": measure, "from": best, "difference": rows["decoder"][measure] - rows[best][measure],
@@ -92,8 +97,9 @@ class SuppressionComparison(lightning.Callback):
 def variants(output: Output, targets: list[Target], *, slots: int) -> dict[str, list[Detections]]:
     """What to set beside a decoder, by name, an item an image.
 
-    NMS and soft-NMS of the dense output, and NMS with its errors undone (`without_errors`); the proposals as they are;
-    and the best slots (`best_slots`) of the proposals and of the decoder's last stage.
+    NMS and soft-NMS of the dense output, and NMS with its errors undone (`without_errors`); NMS of the boxes that a
+    one-to-many stage before the last has refined; the proposals as they are; and the best slots (`best_slots`) of the
+    proposals and of the decoder's last stage.
 
     Args:
         output: of the detector.
@@ -116,6 +122,10 @@ def variants(output: Output, targets: list[Target], *, slots: int) -> dict[str, 
         soft = suppress(output.scene.dense, threshold=0.0, soft_sigma=sigma, slots=slots)
         made[name] = detections_of(soft, sizes)
     made |= undone
+    if len(output.stages) > 1 and output.stages[0].one_to_many:
+        refined = averaged(output.stages[0], output.scene.proposals)
+        for name, threshold in REFINED_NMS.items():
+            made[name] = detections_of(suppress(refined, threshold=threshold, slots=slots), sizes)
     lists = {"the last stage": detections_of(output.stages[-1], sizes)}
     if output.scene.proposals.boxes.shape[1]:
         made["proposals"] = detections_of(output.scene.proposals, sizes)

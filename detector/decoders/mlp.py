@@ -5,6 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from detector.decoders.feed_forward import FeedForward
 from detector.decoders.sequence_decoder import SequenceDecoder
 
 
@@ -30,16 +31,3 @@ class FeedForwardStack(nn.Sequential):
 
     def step(self, features: Float[Tensor, "B S H"], state: None) -> tuple[Float[Tensor, "B S H"], None]:
         return self(features), None
-
-
-class FeedForward(nn.Module):
-    """One layer, with a residual connection."""
-
-    def __init__(self, size: int, dropout: float):
-        super().__init__()
-        self.layer = nn.Sequential(
-            nn.Linear(size, 4 * size), nn.ReLU(), nn.Dropout(dropout), nn.Linear(4 * size, size)
-        )
-
-    def forward(self, features: Float[Tensor, "*S H"]) -> Float[Tensor, "*S H"]:
-        return features + self.layer(features)

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from torchvision.ops import box_iou
 
 from detector.decoders.feedback import Feedback
+from detector.decoders.intermediate_stage import IntermediateStage, averaged
 from detector.decoders.pairwise_geometry import relative_places
 from detector.decoders.region_features import RegionFeatures, points_in_boxes
 from detector.errors import InputError
+from detector.postprocess import thin
 from detector.types import Scene, StagePredictions, Target
 
 
@@ -23,6 +25,9 @@ class SequenceDecoder(nn.Module):
     Networks does it (Hu et al. 2018, equation 9); its box stays. Quality is the dense head's business and novelty the
     decoder's: neither can spoil what the other has learnt, as the loss of these scores reaches the decoder alone, not
     the pyramid that it reads.
+
+    Before that, an intermediate stage may refine every proposal by itself; those that have become all but equal to a
+    better one are left out.
 
     A slot sees the region features of its proposal, its box and its class scores. What it knows of other slots is up to
     the sequence model and to the feedback.
@@ -37,30 +42,37 @@ class SequenceDecoder(nn.Module):
         sequence_model: maps the features of all slots to what is known at each, [B Q H] to [B Q H].
         hidden_size: H.
         dropout: on the region features.
-        slots: proposals taken, the length of the sequence.
+        slots: the length of the sequence.
         points: region features come from `points` × `points` places of every level.
         feedback: whether a slot is also given what earlier slots predicted (`Feedback`). Not for the
             `transformer`, whose slots depend on later ones.
+        intermediate: whether an `IntermediateStage` refines the proposals.
+        proposals: how many it is given; without it, `slots` are taken.
+        thin_above: of refined boxes of a class with a larger IoU the better one alone takes part in the sequence.
 
     Raises:
-        InputError: feedback is asked of a sequence model whose slots depend on later ones.
+        InputError: thin_above is out of range, or feedback is asked of a sequence model whose slots know later ones.
     """
 
     def __init__(
         self, *, width: int, strides: list[int], num_classes: int, sequence_model: nn.Module, hidden_size: int,
-        dropout: float, slots: int, points: int, feedback: bool,
+        dropout: float, slots: int, points: int, feedback: bool, intermediate: bool = False, proposals: int = 0,
+        thin_above: float = 0.8,
     ):
         super().__init__()
+        if not 0 <= thin_above <= 1:
+            raise InputError(f"decoder.thin_above is {thin_above}; it must lie between 0 and 1")
         if feedback and not getattr(sequence_model, "causal", False):
             raise InputError(
                 "decoder.feedback needs a decoder whose slots depend on earlier ones alone: lstm, gru or mlp; "
                 "otherwise pass decoder.feedback=false"
             )
-        self.proposals = self.slots = slots
-        self.region_features = RegionFeatures(
-            width=width, strides=strides, num_classes=num_classes, hidden_size=hidden_size, dropout=dropout,
-            points=points,
-        )
+        shared: dict = {"width": width, "strides": strides, "num_classes": num_classes, "hidden_size": hidden_size,
+                        "dropout": dropout, "points": points}
+        self.slots, self.thin_above = slots, thin_above
+        self.proposals = max(slots, proposals) if intermediate else slots
+        self.intermediate = IntermediateStage(**shared) if intermediate else None
+        self.region_features = RegionFeatures(**shared)
         self.feedback = Feedback(hidden_size) if feedback else None
         self.sequence_model = sequence_model
         self.norm = nn.LayerNorm(hidden_size)
@@ -73,6 +85,11 @@ class SequenceDecoder(nn.Module):
         scene.refuse_unread_levels()  # which no loss would train
         proposals = scene.proposals
         scene = replace(scene, pyramid=[level.detach() for level in scene.pyramid])
+        stages = []
+        if self.intermediate is not None:
+            refined, _ = self.intermediate(scene, proposals)
+            stages.append(refined)
+            proposals = thin(averaged(refined, proposals), above=self.thin_above, slots=self.slots)
         features = self.region_features(scene, proposals)  # B Q H
         if self.feedback is None:
             hidden = self._at_once(features, proposals)
@@ -80,7 +97,7 @@ class SequenceDecoder(nn.Module):
             feedback, hidden = self._segment_by_segment(features, proposals)  # B Q F, B Q H
             if torch.is_grad_enabled():  # to learn from; else the vectors found on the way are the result
                 hidden = self._at_once(features + self.feedback(feedback), proposals)
-        return [StagePredictions(
+        return [*stages, StagePredictions(
             self._logits(hidden, proposals.logits), proposals.boxes, valid=proposals.valid,
             sampled_points=points_in_boxes(proposals.boxes, self.region_features.points),
         )]

@@ -21,9 +21,10 @@ class SetLoss:
     for losses that look at it. All terms are divided by the number of objects in the batch (`normalisers`).
 
     In a one-to-many stage, slots that were not matched answer too, for the object they overlap most, if by
-    `positive_iou`: they learn its box, the slots of an object sharing its weight, and its class, with the IoU of their
-    box as target. So boxes and their quality are learnt from many examples, as in a box head that is trained on every
-    proposal near an object (Cascade R-CNN, Cai and Vasconcelos 2018), and the last stage alone has to choose one.
+    `positive_iou`: they learn its box, the slots of an object sharing its weight, and its class. The class target of
+    all is the IoU of their box, whatever the matcher says. So boxes and their quality are learnt from many examples, as
+    in a box head that is trained on every proposal near an object (Cascade R-CNN, Cai and Vasconcelos 2018), and the
+    last stage alone has to choose one.
 
     Args:
         matcher: maps `(StagePredictions, targets)` to an `Assignment` an image.
@@ -73,7 +74,7 @@ class SetLoss:
         quality, positive = torch.zeros_like(logits), torch.zeros_like(logits, dtype=torch.bool)
         quality[image, slot, labels[owner]] = box_iou(positives.detach(), answer).diagonal().to(logits.dtype)
         for of_image, assignment, target in zip(quality, assignments, targets):
-            if assignment.quality is not None:
+            if assignment.quality is not None and not many:
                 wanted = assignment.quality.to(logits.dtype)
                 of_image[assignment.slots, target.labels[assignment.objects]] = wanted
         positive[image, slot, labels[owner]] = True

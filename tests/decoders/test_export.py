@@ -24,7 +24,7 @@ class OfTensors(nn.Module):
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         *maps, logits, boxes, valid = tensors
-        (predicted,) = self.decoder(scene(StagePredictions(logits, boxes, valid=valid), maps))
+        *_, predicted = self.decoder(scene(StagePredictions(logits, boxes, valid=valid), maps))
         return predicted.logits, predicted.boxes
 
 
@@ -54,8 +54,8 @@ def test_the_inputs_have_segments_of_their_own():
 @pytest.mark.filterwarnings("ignore:The tensor attributes .*_flat_weights")  # PyTorch's own, of its LSTM over a list
 @pytest.mark.parametrize("kind, options", [
     (LSTM, {"feedback": True}), (GRU, {"feedback": True}), (MLP, {"feedback": True}),
-    (Transformer, {"heads": 2, "geometry": True}), (LSTM, {}),
-], ids=["lstm-with-feedback", "gru-with-feedback", "mlp-with-feedback", "transformer", "lstm"])
+    (Transformer, {"heads": 2, "geometry": True}), (LSTM, {}), (LSTM, {"feedback": True, "intermediate": True}),
+], ids=["lstm-with-feedback", "gru-with-feedback", "mlp-with-feedback", "transformer", "lstm", "intermediate-stage"])
 @torch.no_grad()
 def test_an_exported_decoder_predicts_what_the_decoder_does(kind, options):
     decoder = OfTensors(randomised(sequence_decoder(kind, slots=SLOTS, **options))).eval()
@@ -65,6 +65,6 @@ def test_an_exported_decoder_predicts_what_the_decoder_does(kind, options):
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*is deprecated:FutureWarning")
 @torch.no_grad()
 def test_so_does_a_traced_one():
-    decoder = OfTensors(randomised(sequence_decoder(slots=SLOTS, feedback=True))).eval()
+    decoder = OfTensors(randomised(sequence_decoder(slots=SLOTS, feedback=True, intermediate=True))).eval()
     traced = torch.jit.trace(decoder, EXAMPLE, check_trace=False)  # it would find the tests' checks of shapes
     require_the_same(traced, decoder)

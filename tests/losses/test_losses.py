@@ -94,6 +94,9 @@ def test_scores_of_a_one_to_many_stage_by_hand():
         loss.positive_iou = positive_iou
         terms = loss.one_stage(StagePredictions(torch.zeros(1, 3, 1), boxes, one_to_many=many), pairs, [target])
         assert terms["class"].item() == pytest.approx(expected, rel=1e-4)
+    pairs[0].quality = torch.tensor([0.3])  # of one box among those of an object: here each has its IoU
+    terms = loss.one_stage(StagePredictions(torch.zeros(1, 3, 1), boxes, one_to_many=True), pairs, [target])
+    assert terms["class"].item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_perfect_answer_costs_nothing():
