@@ -73,8 +73,8 @@ def suppress(
 def thin(predictions: Predictions, *, above: float, slots: int) -> StagePredictions:
     """Leave out boxes that are all but equal to a better one of their class, for all images at once.
 
-    This is non-maximum suppression as an iteration that comes to rest at its result (Cluster-NMS, Zheng et al. 2020,
-    section 4): a box goes that a better one overlaps by more than `above`, unless that one goes itself. A graph that is
+    This is non-maximum suppression as an iteration that comes to rest at its result (Cluster-NMS, Zheng et al. 2020):
+    a box goes that a better one overlaps by more than `above`, unless that one goes itself. A graph that is
     exported or traced holds `ROUNDS` of it, enough for chains of so many boxes.
 
     Args:

@@ -19,7 +19,7 @@ from detector.old_names import FORMAT, MODULES, REPLACED, modernise, modernised,
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning has advice for runs this short
 
-LAST_COMMIT, LAST_WITH_STAGES, LAST_OF_FORMAT_3 = "3bca1f7", "9187b78", "10be6e3"
+LAST_COMMIT, LAST_WITH_STAGES, LAST_OF_FORMAT_3, LAST_OF_FORMAT_4 = "3bca1f7", "9187b78", "10be6e3", "7bc10e2"
 GRID = [*(word for word in TINY if not word.startswith("decoder.")), *SHAPES, "decoder=lstm_grid", "hidden_size=32",
         "slots=20", "pictures=0"]
 BEFORE = json.loads(Path(__file__).with_name("before_the_renaming.json").read_text())
@@ -111,6 +111,25 @@ def test_decoders_that_have_been_replaced_are_not_built(decoder, tmp_path):
         torch.save(checkpoint, tmp_path / "old.ckpt")
         with pytest.raises(InputError, match=f"decoder, {decoder}, is another today; commit {last} is"):
             load(tmp_path / "old.ckpt")
+
+
+def test_of_format_4_the_pointer_alone_has_been_replaced(tmp_path):
+    """The sequence decoders of then had no intermediate stage, and are read as such."""
+    config = run_config(tmp_path, "decoder=lstm_pointer", *OFFLINE)
+    checkpoint = {"run": {"config": config, "class_names": ["a"], "format": 4}, "state_dict": {}}
+    modernise(checkpoint)
+    torch.save(checkpoint, tmp_path / "old.ckpt")
+    with pytest.raises(InputError, match=f"decoder, lstm_pointer, is another today; commit {LAST_OF_FORMAT_4} is"):
+        load(tmp_path / "old.ckpt")
+    for decoder in ("lstm", "gru", "mlp", "transformer"):
+        config = run_config(tmp_path, f"decoder={decoder}", "proposals.nms_threshold=0.8", *OFFLINE)
+        for option in ("intermediate", "proposals", "thin_above"):
+            del config["decoder"][option]
+        checkpoint = {"run": {"config": config, "class_names": ["a"], "format": 4}}
+        modernise(checkpoint)
+        detector = build_detector(checkpoint["run"]["config"], num_classes=1)
+        assert checkpoint["run"]["format"] == FORMAT and detector.decoder.intermediate is None
+        assert detector.decoder.proposals == detector.decoder.slots and detector.proposals.nms_threshold == 0.8
 
 
 @pytest.mark.parametrize("renamed", [False, True])

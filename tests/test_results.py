@@ -88,14 +88,18 @@ def test_the_line_of_several_seeds_by_hand(tmp_path):
     record = json.loads(BESIDE_SUPPRESSION[0].read_text())
     (tmp_path / "suppression").mkdir()
     for seed, (score, low, high) in enumerate([(0.5, 0.01, 0.03), (0.6, -0.02, 0.05)]):
-        record["suppression"]["rows"]["decoder"] = {"AP": score, "AP50": 0.9}
+        record["suppression"]["rows"]["decoder"] = {"AP": score, "AP50": 0.9, "MR^-2": 0.1, "JI": score}
+        for name, row in record["suppression"]["rows"].items():
+            if name.startswith("NMS at "):
+                row |= {"MR^-2": 0.4 if name == "NMS at 0.4" else 0.5, "JI": 0.7 if name == "NMS at 0.4" else 0.6}
         for one in record["suppression"]["differences"]:
             one |= {"difference": (low + high) / 2, "difference_low": low, "difference_high": high}
         (tmp_path / f"suppression/some_data_seed_{seed}.json").write_text(json.dumps(record))
     *_, line = results.suppression(tmp_path).splitlines()
     cells = line.split(" | ")
     assert cells[0] == "| some_data" and cells[1].count("](suppression/some_data_seed_") == 2
-    assert cells[4:6] == ["0.550", "+0.018 (-0.020 to +0.050)"] and cells[7] == "0.900"
+    assert cells[4:6] == ["0.550", "+0.018 (-0.020 to +0.050)"] and cells[8] == "0.900"
+    assert cells[-2:] == ["0.100 (0.400)", "0.550 (0.700) |"]
 
 
 @pytest.mark.parametrize("data", ["shapes", "bccd"])

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from statistics import mean
 
+from detector.commands.suppression_comparison import NMS
 from detector.runs.comparison import markdown, read_csv
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,14 +43,15 @@ def suppression(folder: Path = RESULTS) -> str:
     """Decoders beside NMS and soft-NMS at their best on the tested pictures: the records NAME_seed_N of its
     `suppression/`, a line a NAME.
 
-    For AP and for AP50: the decoder's, and what it is more than the best NMS and soft-NMS have, means over the seeds;
-    with the outermost bounds of the seeds' 95 % intervals.
+    For AP and for AP50: the decoder's, and what it is more than the best NMS, soft-NMS and NMS of the boxes that its
+    intermediate stage refined have, means over the seeds; with the outermost bounds of the seeds' 95 % intervals. For
+    MR^-2 and JI the decoder's, and that of the NMS whose is best.
     """
-    lines = [
-        "| records | seeds | data, split (images) | decoder | AP | − best NMS | − best soft-NMS | AP50 | − best NMS | "
-        "− best soft-NMS | best NMS, errors undone |",
-        "| " + " | ".join(["---"] * 4 + ["---:"] * 7) + " |",
-    ]
+    families = {"NMS at": "best NMS", "soft-NMS": "best soft-NMS", "refined, NMS at": "best NMS of refined boxes"}
+    differences = [f"− {best}" for best in families.values()]
+    columns = ["records", "seeds", "data, split (images)", "decoder", "AP", *differences, "AP50", *differences,
+               "best NMS, errors undone", "MR^-2 (NMS)", "JI (NMS)"]
+    lines = [f"| {' | '.join(columns)} |", f"| {' | '.join(['---'] * 4 + ['---:'] * (len(columns) - 4))} |"]
     by_name: dict[str, dict[str, dict]] = {}
     for file in sorted((folder / "suppression").glob("*.json")):
         name, _, seed = file.stem.rpartition("_seed_")
@@ -59,17 +61,28 @@ def suppression(folder: Path = RESULTS) -> str:
         data = DATA.get(first["data"], first["data"].removeprefix("compare_"))
         seeds = ", ".join(f"[{seed}](suppression/{name}_seed_{seed}.json)" for seed in records)
         cells = [name, seeds, f"{data}, {first['split']} ({first['images']})", first["decoder"]]
-        undone = []
         for measure in ("AP", "AP50"):
             cells.append(f"{mean(one['rows']['decoder'][measure] for one in compared):.3f}")
-            for of_seeds in zip(*([d for d in one["differences"] if d["measure"] == measure] for one in compared)):
-                low, high = min(d["difference_low"] for d in of_seeds), max(d["difference_high"] for d in of_seeds)
-                cells.append(f"{mean(d['difference'] for d in of_seeds):+.3f} ({low:+.3f} to {high:+.3f})")
+            for family in families:
+                found = [d for one in compared for d in one["differences"]
+                         if d["measure"] == measure and d["from"].startswith(family)]
+                cells.append(difference(found) if found else "")
+        undone = []
         for one in compared:
             best = next(d["from"] for d in one["differences"] if d["measure"] == "AP50")
             undone.append(one["rows"][f"{best}, errors undone"]["AP50"])
-        lines.append("| " + " | ".join([*cells, f"{mean(undone):.3f}"]) + " |")
+        cells.append(f"{mean(undone):.3f}")
+        for measure, best in (("MR^-2", min), ("JI", max)):
+            of_nms = (best(row[measure] for name, row in one["rows"].items() if name in NMS) for one in compared)
+            cells.append(f"{mean(one['rows']['decoder'][measure] for one in compared):.3f} ({mean(of_nms):.3f})")
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def difference(of_seeds: list[dict]) -> str:
+    """The mean over seeds, and the outermost bounds."""
+    low, high = min(one["difference_low"] for one in of_seeds), max(one["difference_high"] for one in of_seeds)
+    return f"{mean(one['difference'] for one in of_seeds):+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 def highlights(folder: Path = RESULTS) -> str:

@@ -79,5 +79,5 @@ class IntermediateStage(nn.Module):
 
 def averaged(refined: Predictions, proposals: Predictions) -> Predictions:
     """The refined boxes with scores between the stage's and those that it was given, the mean of their logits: as
-    Cascade R-CNN averages over its stages in a test (section 4.3). They rank better than either."""
+    Cascade R-CNN averages over its stages in a test. They rank better than either."""
     return Predictions((refined.logits + proposals.logits) / 2, refined.boxes)

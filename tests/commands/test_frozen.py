@@ -64,6 +64,17 @@ def test_the_run_says_behind_what_it_trained(behind, trained):
 
 
 @pytest.mark.slow
+def test_how_far_proposals_are_thinned_is_the_decoder_s_concern(trained, tmp_path):
+    """It may differ from the checkpoint's run, and is then as typed; no other option of the frozen parts may."""
+    words = [*NARROW, *SHAPES, "train_only=decoder", f"initial={trained}/checkpoints/last.ckpt", "pictures=0"]
+    command("train", *words, "proposals.nms_threshold=0.7", f"hydra.run.dir={tmp_path}")
+    before, after = (
+        read_checkpoint(file / "checkpoints/last.ckpt")["run"]["config"]["proposals"] for file in (trained, tmp_path)
+    )
+    assert after == {**before, "nms_threshold": 0.7} and before["nms_threshold"] == 0.9
+
+
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_to_the_same_weights(behind, tmp_path, monkeypatch):
     folder, words = behind
     step = Task.training_step

@@ -11,7 +11,7 @@ from running import command
 from scenes import OFFLINE, run_config
 
 from detector.build import build_task
-from detector.commands.suppression_comparison import NMS, SOFT_NMS, SuppressionComparison, table, variants
+from detector.commands.suppression_comparison import NMS, REFINED_NMS, SOFT_NMS, SuppressionComparison, table, variants
 from detector.data.annotations import Record
 from detector.data.dataset import DetectionDataset
 from detector.detections import Detections
@@ -73,6 +73,20 @@ def test_slots_that_are_not_valid_are_no_proposals():
     given.scene.proposals.valid = torch.arange(5).unsqueeze(0) < 2
     made = variants(given, [target()], slots=100)
     assert len(made["proposals"][0]) == len(made["best of the proposals"][0]) == 2
+
+
+def test_nms_of_what_an_intermediate_stage_refined():
+    """The proposals lie on the first two objects and on the second again, which the stage knows to be the better."""
+    given = output(OBJECTS[:1], OBJECTS[[0, 1, 1]] + 0.005)
+    logits = torch.tensor([[[2.0], [0.0], [1.0]]])
+    given.stages.insert(0, StagePredictions(logits, OBJECTS[[0, 1, 1]].unsqueeze(0), one_to_many=True))
+    made = variants(given, [target()], slots=100)
+    assert REFINED_NMS.keys() <= made.keys() and "refined, NMS at 0.3" in REFINED_NMS
+    (few,), (more,) = made["refined, NMS at 0.6"], made["refined, NMS at 0.7"]  # these two overlap by .65
+    scale = torch.tensor([200.0, 100, 200, 100])
+    torch.testing.assert_close(few.boxes, OBJECTS[:1] * scale)
+    torch.testing.assert_close(more.boxes, OBJECTS[:2] * scale)
+    torch.testing.assert_close(more.scores, torch.tensor([1.0, 0.5]).sigmoid())  # half of these logits, with 0
 
 
 def test_a_decoder_without_proposals_and_an_image_without_objects():
@@ -155,4 +169,4 @@ def test_eval_with_suppression(trained, tmp_path, capsys):
     for row in made["rows"]:
         assert f"<tr><td>{row}</td><td>0." in page
     assert "Beside suppression at its best" in page and "Beside suppression at its best" not in without
-    assert len(made["rows"]) == 1 + 2 * len(NMS) + len(SOFT_NMS) + 3 and len(made["differences"]) == 4
+    assert len(made["rows"]) == 1 + 3 * len(NMS) + len(SOFT_NMS) + 3 and len(made["differences"]) == 6
