@@ -32,8 +32,8 @@ class SequenceDecoder(nn.Module):
     A slot sees the region features of its proposal, its box and its class scores. What it knows of other slots is up to
     the sequence model and to the feedback.
 
-    In evaluation and without gradients, `torch.export.export` and `torch.onnx.export(dynamo=True)` make a graph of it
-    that gives the same, for one size of batch and canvas.
+    In evaluation and without gradients, `torch.export.export` makes a graph of it that gives the same, for one size of
+    batch and canvas.
 
     Args:
         width: channels of the pyramid.
