@@ -77,7 +77,7 @@ class IntermediateStage(nn.Module):
         return self.window(windows).unflatten(0, boxes.shape[:2])
 
 
-def averaged(refined: Predictions, proposals: Predictions) -> Predictions:
+def averaged(refined: StagePredictions, proposals: Predictions) -> StagePredictions:
     """The refined boxes with scores between the stage's and those that it was given, the mean of their logits: as
     Cascade R-CNN averages over its stages in a test. They rank better than either."""
-    return Predictions((refined.logits + proposals.logits) / 2, refined.boxes)
+    return StagePredictions((refined.logits + proposals.logits) / 2, refined.boxes, valid=refined.valid)
