@@ -140,7 +140,7 @@ def modernised(config: dict, source: str) -> dict:
     if _is_ours(proposals) and (gone := proposals.keys() & PEAKS):
         config["proposals"] = {key: value for key, value in proposals.items() if key not in gone}
         if decoder not in REPLACED:  # it takes no proposals, or is somebody's own and takes today's
-            config["proposals"]["nms_threshold"] = 0.9
+            config["proposals"]["nms_threshold"] = 0.8
     return config
 
 

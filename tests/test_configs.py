@@ -43,7 +43,8 @@ def network_cases() -> list[str]:
     finer = [f"neck.finest_stride=4 decoder={decoder}" for decoder in ("lstm_pointer", "lstm_grid")]
     both = "neck.finest_stride=4 proposals.finest_stride=4"
     finest = [f"{both} decoder={name}" for name in ("lstm", "lstm_attention", "dense")]
-    return single + finer + finest
+    refined = [f"intermediate=true decoder={name}" for name in ("lstm", "gru", "mlp", "transformer")]
+    return single + finer + finest + refined
 
 
 @pytest.mark.parametrize("decoder", ["dense", "lstm_attention", "lstm", "transformer"])

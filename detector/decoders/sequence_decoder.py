@@ -47,8 +47,8 @@ class SequenceDecoder(nn.Module):
         feedback: whether a slot is also given what earlier slots predicted (`Feedback`). Not for the
             `transformer`, whose slots depend on later ones.
         intermediate: whether an `IntermediateStage` refines the proposals.
-        proposals: taken at first; with `slots` or fewer and no intermediate stage they are the sequence as they come.
-        thin_above: of two of these boxes of a class with a larger IoU the better one alone takes part in the sequence.
+        proposals: how many that stage is given, if more than `slots`; without it `slots` are taken as they come.
+        thin_above: of two refined boxes of a class with a larger IoU the better one alone takes part in the sequence.
 
     Raises:
         InputError: thin_above is out of range, or feedback is asked of a sequence model whose slots know later ones.
@@ -70,7 +70,7 @@ class SequenceDecoder(nn.Module):
         shared: dict = {"width": width, "strides": strides, "num_classes": num_classes, "hidden_size": hidden_size,
                         "dropout": dropout, "points": points}
         self.slots, self.thin_above = slots, thin_above
-        self.proposals = max(slots, proposals)
+        self.proposals = max(slots, proposals) if intermediate else slots
         self.intermediate = IntermediateStage(**shared) if intermediate else None
         self.region_features = RegionFeatures(**shared)
         self.feedback = Feedback(hidden_size) if feedback else None
@@ -89,9 +89,7 @@ class SequenceDecoder(nn.Module):
         if self.intermediate is not None:
             refined, _ = self.intermediate(scene, proposals)
             stages.append(refined)
-            proposals = averaged(refined, proposals)
-        if self.intermediate is not None or self.proposals > self.slots:
-            proposals = thin(proposals, above=self.thin_above, slots=self.slots)
+            proposals = thin(averaged(refined, proposals), above=self.thin_above, slots=self.slots)
         features = self.region_features(scene, proposals)  # B Q H
         if self.feedback is None:
             hidden = self._at_once(features, proposals)

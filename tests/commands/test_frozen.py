@@ -71,7 +71,7 @@ def test_how_far_proposals_are_thinned_is_the_decoder_s_concern(trained, tmp_pat
     before, after = (
         read_checkpoint(file / "checkpoints/last.ckpt")["run"]["config"]["proposals"] for file in (trained, tmp_path)
     )
-    assert after == {**before, "nms_threshold": 0.7} and before["nms_threshold"] == 0.9
+    assert after == {**before, "nms_threshold": 0.7} and before["nms_threshold"] == 0.8
 
 
 @pytest.mark.slow

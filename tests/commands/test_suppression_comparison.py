@@ -169,4 +169,4 @@ def test_eval_with_suppression(trained, tmp_path, capsys):
     for row in made["rows"]:
         assert f"<tr><td>{row}</td><td>0." in page
     assert "Beside suppression at its best" in page and "Beside suppression at its best" not in without
-    assert len(made["rows"]) == 1 + 3 * len(NMS) + len(SOFT_NMS) + 3 and len(made["differences"]) == 6
+    assert len(made["rows"]) == 1 + 2 * len(NMS) + len(SOFT_NMS) + 3 and len(made["differences"]) == 4

@@ -80,18 +80,10 @@ def test_the_sequence_goes_through_refined_boxes_without_those_all_but_equal():
         torch.testing.assert_close(last.boxes[image], refined.boxes[image, rank[:6]].clamp(0, 1))
 
 
-def test_without_it_proposals_are_thinned_where_there_are_more_than_slots():
-    decoder, given = randomised(sequence_decoder(proposals=10, slots=6)), proposals()
-    given.boxes[:, 3], given.logits[:, 3] = given.boxes[:, 0], given.logits[:, 0] - 1
-    with torch.no_grad():
-        (last,) = decoder(scene(given))
-    assert decoder.proposals == 10
-    for image, score in enumerate(given.logits.amax(-1)):
-        rank = score.argsort(descending=True).tolist()
-        rank.remove(3)
-        assert torch.equal(last.boxes[image], given.boxes[image, rank[:6]])
-    as_they_come = sequence_decoder(slots=6)
-    assert as_they_come.proposals == 6 and as_they_come(scene(given))[0].boxes is given.boxes
+def test_without_it_the_proposals_are_taken_as_they_are():
+    decoder, given = sequence_decoder(proposals=50, slots=10), proposals()
+    assert decoder.intermediate is None and decoder.proposals == 10
+    assert decoder(scene(given))[0].boxes is given.boxes
 
 
 def test_all_of_it_learns_and_nothing_else():
