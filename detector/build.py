@@ -11,6 +11,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from detector.data.datamodule import DataModule
+from detector.data.dataset import DetectionDataset
 from detector.data.transform import Transform
 from detector.errors import InputError
 from detector.losses.set_loss import SetLoss
@@ -26,7 +27,13 @@ def plain(config: DictConfig) -> dict:
     return cast(dict, OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
 
 
-def build_datamodule(config: dict, *, class_names: list[str] | None = None) -> DataModule:
+def is_classification(config: dict) -> bool:
+    """Whether a run's config is of the classification task (`detector.classification.build`): that has a model in place
+    of a decoder."""
+    return bool(config.get("model"))
+
+
+def build_datamodule(config: dict, *, class_names: list[str] | None = None) -> DataModule[DetectionDataset]:
     """The data of a run.
 
     Args:

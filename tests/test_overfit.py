@@ -8,7 +8,7 @@ from scenes import run_config
 from detector.build import build_datamodule, build_task, instantiate
 from detector.data.annotations import Record
 from detector.data.datamodule import DataModule
-from detector.data.dataset import collate
+from detector.data.dataset import DetectionDataset
 from detector.evaluation.coco_map import CocoMAP
 from detector.postprocess import detections_of
 
@@ -32,7 +32,7 @@ def clear(record: Record, canvas: tuple[int, int]) -> bool:
 
 def learn_by_heart(config: dict, data: DataModule, *, steps: int, every: int, enough: float) -> None:
     """Train on the first four training images until AP on them is `enough`."""
-    batch, _ = collate([data.train[(0, index)] for index in range(4)])
+    batch, _ = DetectionDataset.collate([data.train[(0, index)] for index in range(4)])
     task = build_task(config, data.class_names)
     optimizer = instantiate(config["optimizer"], _partial_=True)(task.detector.parameters())
     schedule = instantiate(config["schedule"], _partial_=True)(optimizer, total_steps=steps)

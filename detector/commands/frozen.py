@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from detector.checkpoint import buildable, read_checkpoint
+from detector.checkpoint import buildable, read_checkpoint, require_detector
 from detector.commands.say_plainly import require_writable
 from detector.data.datamodule import DataModule
 from detector.data.scene_cache import SceneCache
@@ -45,6 +45,7 @@ def take_over(run: dict) -> None:
     if not file:
         raise InputError("train_only=decoder trains behind a detector that there is: pass initial=CHECKPOINT")
     checkpoint = read_checkpoint(file)
+    require_detector(checkpoint)
     theirs, before = checkpoint["run"]["config"], OmegaConf.create(run)
     run |= buildable(checkpoint, *(part for part in PARTS if run[part] != theirs[part]))
     if THINNING in run["proposals"] and THINNING in before.proposals:

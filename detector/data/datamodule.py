@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from typing import Generic, TypeVar
 
 import lightning
 import numpy as np
 from torch.utils.data import DataLoader, Sampler
 
-from detector.data.dataset import DetectionDataset, collate
+from detector.data.image_dataset import ImageDataset
 from detector.data.scene_cache import SceneCache
-from detector.data.transform import Transform
+
+D = TypeVar("D", bound=ImageDataset)
 
 
-class DataModule(lightning.LightningDataModule):
+class DataModule(lightning.LightningDataModule, Generic[D]):
     """Loaders of `train`, `val` and `test`.
 
     Args:
@@ -31,7 +33,7 @@ class DataModule(lightning.LightningDataModule):
     """
 
     def __init__(
-        self, *, dataset: Callable[..., DetectionDataset], augment: Transform, resize: Transform,
+        self, *, dataset: Callable[..., D], augment: Callable, resize: Callable,
         class_names: Sequence[str] | None, batch_size: int, num_workers: int, seed: int,
     ):
         super().__init__()
@@ -46,24 +48,24 @@ class DataModule(lightning.LightningDataModule):
         return list(self._class_names) if self._class_names is not None else self.train.class_names
 
     @cached_property
-    def train(self) -> DetectionDataset:
+    def train(self) -> D:
         dataset = self.training_images(self.seed)
         dataset.warn_of_unseen()
         return dataset
 
-    def training_images(self, seed: int) -> DetectionDataset:
+    def training_images(self, seed: int) -> D:
         """The training split, augmented by a seed of one's choice."""
         return self.make(split="train", transform=self.augment, class_names=self._class_names, seed=seed)
 
     @cached_property
-    def val(self) -> DetectionDataset:
+    def val(self) -> D:
         return self.split("val")
 
     @cached_property
-    def test(self) -> DetectionDataset:
+    def test(self) -> D:
         return self.split("test")
 
-    def split(self, name: str) -> DetectionDataset:
+    def split(self, name: str) -> D:
         """Any split, unaugmented, with this module's class names."""
         return self.make(split=name, transform=self.resize, class_names=self.class_names, seed=self.seed)
 
@@ -79,7 +81,7 @@ class DataModule(lightning.LightningDataModule):
     def test_dataloader(self) -> DataLoader:
         return self.loader(self.test)
 
-    def loader(self, dataset: DetectionDataset, *, shuffle: bool = False) -> DataLoader:
+    def loader(self, dataset: ImageDataset, *, shuffle: bool = False) -> DataLoader:
         """Batches of a data set, shuffled or in order; this process's share where there are several."""
         sampler = EpochSampler(
             len(dataset), shuffle=shuffle, seed=self.seed,
@@ -87,7 +89,7 @@ class DataModule(lightning.LightningDataModule):
             processes=self.trainer.world_size if self.trainer else 1,
         )
         return DataLoader(
-            dataset, self.batch_size, sampler=sampler, num_workers=self.num_workers, collate_fn=collate,
+            dataset, self.batch_size, sampler=sampler, num_workers=self.num_workers, collate_fn=dataset.collate,
             persistent_workers=self.num_workers > 0,
         )
 

@@ -12,9 +12,9 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from detector.data.annotations import Record
+from detector.data.image_dataset import ImageDataset, Unreadable
 from detector.data.transform import Transform
 from detector.errors import InputError
 from detector.types import Batch, Target
@@ -31,63 +31,41 @@ class Sample:
     target: Target
 
 
-@dataclass
-class Unreadable:
-    """In place of a sample that could not be made: why."""
-
-    reason: str
-
-
-class DetectionDataset(Dataset):
+class DetectionDataset(ImageDataset):
     """Images with boxes; a format is a subclass that fills `records`.
 
-    An item is asked for by `(epoch, index)`: the random choices of its augmentation follow from the seed, the epoch and
-    the index alone, whatever worker makes it, so that a resumed run sees what an uninterrupted one would.
-
     Args:
-        class_names: names of the labels 0 … C-1.
-        records: the ground truth, one record an image.
+        class_names, records, on_bad_sample, seed: see `ImageDataset`.
         transform: to the canvas.
-        on_bad_sample: `skip` yields `Unreadable` for an image that does not open, `raise` raises.
-        seed: of the augmentation.
 
     Attributes:
         category_ids: the data set's own number of each label, as COCO results want it.
     """
 
     category_ids: list[int]
+    transform: Transform
 
     def __init__(
         self, *, class_names: Sequence[str], records: Sequence[Record], transform: Transform, on_bad_sample: str,
         seed: int,
     ):
-        if on_bad_sample not in ("skip", "raise"):
-            raise InputError(f"on_bad_sample is {on_bad_sample!r}; it must be skip or raise")
         if not class_names:
             raise InputError("no annotation names a class; correct the annotations, or set data.dataset.class_names")
-        self.class_names = list(class_names)
+        super().__init__(
+            class_names=class_names, records=records, transform=transform, on_bad_sample=on_bad_sample, seed=seed
+        )
         self.category_ids = list(range(1, len(self.class_names) + 1))
-        self.records = records
-        self.transform = transform
-        self.on_bad_sample = on_bad_sample
-        self.seed = seed
 
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def __getitem__(self, key: tuple[int, int]) -> Sample | Unreadable:
-        epoch, index = key
-        record = self.record(epoch, index)
-        try:
-            image = self.read(record)
-        except (OSError, InputError) as error:
-            if self.on_bad_sample == "raise":
-                raise InputError(f"{error}; pass data.dataset.on_bad_sample=skip to go on without it") from error
-            return Unreadable(str(error))
+    def sample(self, image: UInt8[np.ndarray, "_ _ 3"], record: Record, seed: int) -> Sample:
         use = ~record.ignored
-        seed = np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0]
-        canvas, boxes, labels = self.transform(image, record.boxes[use], record.labels[use], seed=int(seed))
+        canvas, boxes, labels = self.transform(image, record.boxes[use], record.labels[use], seed=seed)
         return Sample(canvas, Target(boxes, labels, record.image_id, record.size))
+
+    @staticmethod
+    def collate(samples: list[Sample | Unreadable]) -> tuple[Batch, list[str]]:
+        made = [sample for sample in samples if isinstance(sample, Sample)]
+        images = torch.stack([s.image for s in made]) if made else torch.empty(0, 3, 32, 32, dtype=torch.uint8)
+        return Batch(images, [s.target for s in made]), [s.reason for s in samples if isinstance(s, Unreadable)]
 
     def warn_of_unseen(self) -> None:
         """Name the classes of which no object counts: who trains on these images does not learn them."""
@@ -98,10 +76,6 @@ class DetectionDataset(Dataset):
                 "there, or leave it out by data.dataset.class_names and data.dataset.unknown_classes=skip",
                 ", ".join(unseen),
             )
-
-    def record(self, epoch: int, index: int) -> Record:
-        """The ground truth of item `index` of an epoch."""
-        return self.records[index]
 
     def read(self, record: Record) -> UInt8[np.ndarray, "H W 3"]:
         """The image, upright and as RGB.
@@ -131,10 +105,3 @@ def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
         raise InputError(f"{path}: no such image") from error
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: does not open as an image ({error})") from error
-
-
-def collate(samples: list[Sample | Unreadable]) -> tuple[Batch, list[str]]:
-    """A batch of those samples that could be made, and why the others could not."""
-    made = [sample for sample in samples if isinstance(sample, Sample)]
-    images = torch.stack([s.image for s in made]) if made else torch.empty(0, 3, 32, 32, dtype=torch.uint8)
-    return Batch(images, [s.target for s in made]), [s.reason for s in samples if isinstance(s, Unreadable)]

@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from importlib.metadata import distributions, version
 from pathlib import Path
 
@@ -16,9 +16,11 @@ import torch
 import detector
 from detector.build import decoder_name
 from detector.data.dataset import DetectionDataset
+from detector.data.image_dataset import ImageDataset
 from detector.evaluation.analysis import rounded
 from detector.evaluation.coco_map import NAMES
 from detector.evaluation.crowding import CROWD_SCORES, OVERLAPPING
+from detector.training.base_task import BaseTask
 from detector.training.task import Task
 
 REPORTED = [*NAMES[:9], *CROWD_SCORES, "per_class"]
@@ -36,30 +38,13 @@ def run_record(task: Task, dataset: DetectionDataset, config: dict, split: str, 
         split: its name.
         trained: what the training run wrote to its `train.json`.
     """
-    metric, matches, data = task.metrics["decoder"], task.matches["decoder"], config["data"]["dataset"]
-    images, root = len(metric.rows), data.get("root") and Path(data["root"]).absolute().name
+    metric, matches = task.metrics["decoder"], task.matches["decoder"]
+    images = len(metric.rows)
     return {
-        "command": trained["command"],
-        "options": trained["options"],
-        "commit": trained["commit"],
-        "seed": config["seed"],
+        **of_training(task, config, trained),
         "train_only": config.get("train_only"),
-        "initial": task.run.get("initial"),  # of the checkpoint that it started from, the hash of the file
-        "machine": trained["machine"],
-        "data": (root or type(dataset).__name__).lower(),
-        "dataset": {"class": type(dataset).__name__, "root": root, "splits": data.get("splits"),
-                    "fingerprint": fingerprint(dataset, metric.rows)},
-        "split": split,
-        "images": images,
-        "untested": len(dataset) - images,  # they could not be read
-        "train_images": trained["train_images"],
-        "checkpoint": trained["checkpoint"],
+        **of_data(dataset, config, split, images, fingerprint(dataset, metric.rows)),
         "decoder": decoder_name(config),
-        "epochs": trained["epochs"],
-        "train_seconds": trained["train_seconds"],
-        "parameters": sum(p.numel() for p in task.detector.parameters()),
-        "multiply_adds": trained["multiply_adds"],
-        "peak_megabytes": trained["peak_megabytes"],
         "boxes_per_image": round(sum(map(len, metric.rows.values())) / max(1, images), 3),
         "objects_per_image": round(len(matches.object_labels) / max(1, images), 3),
         "crowding": rounded({
@@ -71,6 +56,39 @@ def run_record(task: Task, dataset: DetectionDataset, config: dict, split: str, 
             "dense_nms": rounded({name: task.scores["dense_nms"][name] for name in REPORTED}),
             "nms_threshold": task.nms_threshold,
         },
+    }
+
+
+def of_training(task: BaseTask, config: dict, trained: dict) -> dict:
+    """What a record tells of a run's training; arguments as of `run_record`."""
+    return {
+        **{key: trained[key] for key in ("command", "options", "commit", "machine", "train_images", "checkpoint",
+                                         "epochs", "train_seconds", "multiply_adds", "peak_megabytes")},
+        "seed": config["seed"],
+        "initial": task.run.get("initial"),  # of the checkpoint that it started from, the hash of the file
+        "parameters": sum(p.numel() for p in task.network.parameters()),
+    }
+
+
+def of_data(dataset: ImageDataset, config: dict, split: str, images: int, fingerprint: str) -> dict:
+    """What a record tells of the images that a run was tested on.
+
+    Args:
+        dataset: the split.
+        config: of the run, its data being that of the test.
+        split: its name.
+        images: how many could be read.
+        fingerprint: of those and their ground truth.
+    """
+    data = config["data"]["dataset"]
+    root = data.get("root") and Path(data["root"]).absolute().name
+    return {
+        "data": (root or type(dataset).__name__).lower(),
+        "dataset": {"class": type(dataset).__name__, "root": root, "splits": data.get("splits"),
+                    "fingerprint": fingerprint},
+        "split": split,
+        "images": images,
+        "untested": len(dataset) - images,  # they could not be read
     }
 
 
@@ -113,11 +131,18 @@ def commit() -> str:
 
 def fingerprint(dataset: DetectionDataset, image_ids: Collection[int]) -> str:
     """Of some images and their ground truth, wherever they lie: what has equal ones can be compared image by image."""
-    digest = hashlib.sha256()
+    facts = []
     for one in dataset.records:
         if one.image_id in image_ids:
             names = [dataset.class_names[label] for label in one.labels]
             arrays = [array.tolist() for array in (one.boxes, one.ignored, one.crowd, one.areas)]
-            facts = [one.image_id, one.path.name, *one.size, names, *arrays]
-            digest.update(json.dumps(facts, default=float).encode())  # a format's own numbers may be NumPy's
+            facts.append([one.image_id, one.path.name, *one.size, names, *arrays])
+    return hashed(facts)
+
+
+def hashed(facts: Iterable[list]) -> str:
+    """Of what is to be told of images, one after the other."""
+    digest = hashlib.sha256()
+    for one in facts:
+        digest.update(json.dumps(one, default=float).encode())  # a format's own numbers may be NumPy's
     return digest.hexdigest()[:16]

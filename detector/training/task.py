@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Callable
 from functools import partial
 
-import lightning
-import numpy as np
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from torch import Tensor, nn
 
 from detector.data.dataset import DetectionDataset
 from detector.evaluation.coco_map import NAMES, CocoMAP, check_backend
@@ -22,25 +18,22 @@ from detector.losses.set_loss import SetLoss, keep_in_step, trains_with_others
 from detector.model import Detector
 from detector.old_names import modernise
 from detector.postprocess import detections_of, suppress
+from detector.training.base_task import BaseTask
 from detector.types import Batch, Output, SeenBatch, Target
 
 log = logging.getLogger(__name__)
 
 
-class Task(lightning.LightningModule):
+class Task(BaseTask):
     """Trains and evaluates a detector.
 
     Args:
         detector: what is trained.
         metric_backend, max_detections: see `CocoMAP`.
         nms_threshold: of the reference, the dense head with non-maximum suppression.
-        seed: of what is random in the model itself (dropout).
-        run: plain values that go into the checkpoint, so that it can be rebuilt.
+        seed, run, optimizer, schedule, backbone_lr_factor: see `BaseTask`.
         set_loss: of the decoder's stages. This and what follows is for training and validation, no test needs it.
         dense_loss: of the dense head; None where that is frozen.
-        optimizer: takes parameter groups; its `lr` is that of everything but the backbone.
-        schedule: takes the optimizer and `total_steps`.
-        backbone_lr_factor: the backbone's rate is this times `lr`.
     """
 
     def __init__(
@@ -48,24 +41,27 @@ class Task(lightning.LightningModule):
         run: dict, set_loss: SetLoss | None = None, dense_loss: Callable | None = None,
         optimizer: partial | None = None, schedule: Callable | None = None, backbone_lr_factor: float = 1.0,
     ):
-        super().__init__()
+        super().__init__(
+            seed=seed, run=run, optimizer=optimizer, schedule=schedule, backbone_lr_factor=backbone_lr_factor
+        )
         check_backend(metric_backend)
         self.detector = detector
         self.set_loss, self.dense_loss = set_loss, dense_loss
-        self.make_optimizer, self.make_schedule = optimizer, schedule
-        self.backbone_lr_factor = backbone_lr_factor
         self.metric_backend, self.max_detections = metric_backend, max_detections
         self.nms_threshold = nms_threshold
-        self.seed, self.run = seed, run
-        self._seconds_before = 0.0
-        self._started: float | None = None
         self.metrics: dict[str, CocoMAP] = {}
         self.scores: dict[str, dict] = {}
         """Of the last test: `decoder` and `dense_nms`, what `CocoMAP.compute` and `crowd_scores` return."""
         self.matches: dict[str, Matches] = {}
         """Of the same."""
-        self.skipped: set[str] = set()
-        """Why samples could not be used, each reason once."""
+
+    @property
+    def network(self) -> Detector:
+        return self.detector
+
+    @property
+    def backbone(self) -> nn.Module:
+        return self.detector.backbone
 
     def metric_of(self, dataset: DetectionDataset) -> CocoMAP:
         """An empty metric on some images."""
@@ -85,11 +81,6 @@ class Task(lightning.LightningModule):
             if self.dense_loss:
                 terms |= self.dense_loss(output.dense, output.scene.locations, targets)
             return terms
-
-    def on_train_batch_start(self, loaded: tuple[Batch | SeenBatch, list[str]], index: int) -> None:
-        """Dropout depends on the seed, the process, the epoch and the step alone, so that a run can be resumed."""
-        place = [self.seed, self.global_rank, self.current_epoch, index]
-        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
 
     def training_step(self, loaded: tuple[Batch | SeenBatch, list[str]], index: int) -> Tensor | None:
         batch, reasons = loaded
@@ -157,47 +148,12 @@ class Task(lightning.LightningModule):
             self.scores[row] = {**self.metrics[row].compute(), **crowd_scores(self.matches[row])}
         self.log_dict({f"test/{name}": self.scores["decoder"][name] for name in NAMES})
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        assert self.make_optimizer and self.make_schedule  # None in tests alone
-        backbone = [p for p in self.detector.backbone.parameters() if p.requires_grad]
-        inside = {id(p) for p in backbone}
-        rest = [p for p in self.detector.parameters() if p.requires_grad and id(p) not in inside]
-        rate = self.make_optimizer.keywords["lr"]
-        groups = [{"params": rest, "lr": rate}]
-        if backbone:
-            groups.append({"params": backbone, "lr": rate * self.backbone_lr_factor})
-        optimizer = self.make_optimizer(groups)
-        schedule = self.make_schedule(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    @property
-    def train_seconds(self) -> float:
-        """The time spent in training, that of interrupted runs that this one continues included."""
-        return self._seconds_before + (0.0 if self._started is None else time.monotonic() - self._started)
-
-    def on_fit_start(self) -> None:
-        self._started = time.monotonic()
-
-    def on_fit_end(self) -> None:
-        self._seconds_before, self._started = self.train_seconds, None
-
-    def on_save_checkpoint(self, checkpoint: dict) -> None:
-        checkpoint["run"] = self.run
-        checkpoint["train_seconds"] = self.train_seconds
-
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         modernise(checkpoint)  # Lightning has read it from the file once more
-        self._seconds_before = checkpoint.get("train_seconds", 0.0)
+        super().on_load_checkpoint(checkpoint)
 
     def _update(self, row: str, detections: list, batch: Batch) -> None:
         self.metrics[row].update([target.image_id for target in batch.targets], detections)
-
-    def note(self, reasons: list[str]) -> None:
-        """Say why samples could not be used, each reason once."""
-        for reason in reasons:
-            if reason not in self.skipped:
-                self.skipped.add(reason)
-                log.warning("%s; skipped", reason)
 
     def _warn_of_crowded(self, targets: list[Target]) -> None:
         slots = self.detector.decoder.slots

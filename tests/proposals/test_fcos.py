@@ -8,7 +8,7 @@ from scenes import OFFLINE, run_config
 from torchvision_fcos import CANVAS, our_fcos, some_maps, torchvision_fcos
 
 from detector.build import build_datamodule, build_task
-from detector.data.dataset import collate
+from detector.data.dataset import DetectionDataset
 from detector.errors import InputError
 from detector.proposals.fcos import FCOS
 from detector.types import Predictions
@@ -100,7 +100,7 @@ def test_its_loss_trains_the_backbone_in_any_precision(tmp_path):
     torch.manual_seed(0)
     data = build_datamodule(config)
     task = build_task(config, data.class_names).train()
-    batch, _ = collate([data.train[0, index] for index in range(4)])
+    batch, _ = DetectionDataset.collate([data.train[0, index] for index in range(4)])
     terms = task.losses(batch)
     assert terms.keys() == {"dense_class", "dense_giou", "dense_centreness"}
     torch.stack(list(terms.values())).sum().backward()
