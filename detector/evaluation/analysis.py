@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -76,8 +77,14 @@ def analyse(
     }
 
 
-def write_tables(tables: dict[str, Table], folder: Path) -> None:
-    """Write `NAME.json`, `NAME.csv` and, for what can be drawn, `NAME.png`."""
+def write_tables(
+    tables: dict[str, Table], folder: Path, pictures: Mapping[str, Callable[[Table, Path], None]] = PICTURES
+) -> None:
+    """Write `NAME.json`, `NAME.csv` and, for what can be drawn, `NAME.png`.
+
+    Args:
+        pictures: how a table is drawn, by its name.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows in tables.items():
         (folder / f"{name}.json").write_text(json.dumps(rounded(rows), indent=1))
@@ -85,8 +92,8 @@ def write_tables(tables: dict[str, Table], folder: Path) -> None:
             writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
             writer.writeheader()
             writer.writerows(rounded(rows))
-        if name in PICTURES and rows:
-            PICTURES[name](rows, folder / f"{name}.png")
+        if name in pictures and rows:
+            pictures[name](rows, folder / f"{name}.png")
 
 
 def rounded(value):

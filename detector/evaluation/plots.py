@@ -60,12 +60,20 @@ def mistakes(rows: list[dict], file: Path) -> None:
     finish(figure, axes, file)
 
 
-def confusion(rows: list[dict], file: Path) -> None:
-    """Objects by the class of the box that shows them, as shares of each row."""
-    names = [row["object"] for row in rows]
+def confusion(
+    rows: list[dict], file: Path, *, across: str = "predicted as", down: str = "object",
+    title: str = "Confusion (boxes from the chosen scores on)",
+) -> None:
+    """Objects by the class of the box that shows them, as shares of each row.
+
+    Args:
+        rows: the first cell of each is its name.
+        across, down: what columns and rows are.
+    """
+    names = [next(iter(row.values())) for row in rows]
     counts = np.array([[row[name] for name in names] for row in rows])
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    side = max(3.5, 0.55 * len(names) + 1.5)
+    side = min(50.0, max(3.5, 0.55 * len(names) + 1.5))
     figure, axes = plt.subplots(figsize=(side + 1, side))
     drawn = axes.imshow(shares, cmap="cividis", vmin=0, vmax=1)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
@@ -75,22 +83,31 @@ def confusion(rows: list[dict], file: Path) -> None:
             if count:
                 axes.text(column, row, count, ha="center", va="center", fontsize="small",
                           color="black" if shares[row, column] > 0.6 else "white")
-    axes.set(xlabel="predicted as", ylabel="object", title="Confusion (boxes from the chosen scores on)")
+    axes.set(xlabel=across, ylabel=down, title=title)
     figure.colorbar(drawn, ax=axes, shrink=0.7, label="share of the row")
     figure.savefig(file, dpi=110, bbox_inches="tight")
     plt.close(figure)
 
 
-def calibration(rows: list[dict], file: Path) -> None:
-    """What scores promise and what they keep."""
-    some = [row for row in rows if row["detections"]]
+def calibration(
+    rows: list[dict], file: Path, *, count: str = "detections", promise: str = "score",
+    kept: Sequence[tuple[str, str]] = (("precision", "precision at IoU .5"),
+                                       ("quality", "thresholds .50 … .95 matched")),
+    title: str = "Calibration of scores",
+) -> None:
+    """What scores promise and what they keep.
+
+    Args:
+        rows: of `detector.evaluation.calibration.by_bin`.
+        count, promise: their columns of that name.
+        kept: columns of what is kept, at most two, and what they are called.
+    """
+    some = [row for row in rows if row[count]]
     figure, axes = plt.subplots(figsize=(5.5, 4))
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="as promised")
-    axes.plot([r["score"] for r in some], [r["precision"] for r in some], marker="o", color=COLOURS[4],
-              label="precision at IoU .5")
-    axes.plot([r["score"] for r in some], [r["quality"] for r in some], marker="s", color=COLOURS[0],
-              label="thresholds .50 … .95 matched")
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="score", ylabel="share", title="Calibration of scores")
+    for (name, label), marker, colour in zip(kept, "os", (COLOURS[4], COLOURS[0])):
+        axes.plot([r[promise] for r in some], [r[name] for r in some], marker=marker, color=colour, label=label)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel=promise, ylabel="share", title=title)
     axes.legend(fontsize="small")
     finish(figure, axes, file)
 

@@ -6,7 +6,6 @@ import base64
 import io
 import math
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 
 import jinja2
@@ -60,22 +59,40 @@ def write_report(
         folder: holds their pictures, as `write_tables` left them.
         examples: headings and pictures.
     """
-    jinja = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    write_page(
+        file, "evaluation/report.html", title=title, facts=facts, tables=tables, folder=folder, examples=examples,
+        numbers=[*zip(NAMES, MEANINGS), *CROWD_SCORES.items()], scores=scores, reference=reference,
+        suppression=suppression, nms_threshold=nms_threshold, compared=compared,
+    )
+
+
+def write_page(
+    file: Path, template: str, *, title: str, facts: dict[str, object], tables: dict[str, list[dict]], folder: Path,
+    examples: Sequence[tuple[str, Sequence[Image.Image]]], **others,
+) -> None:
+    """Fill a template that extends `page.html`, and write the page.
+
+    Args:
+        template: below the package.
+        title, facts, tables, folder, examples: as `write_report` takes them.
+        others: what the template needs beside these.
+    """
+    jinja = jinja2.Environment(
+        loader=jinja2.PackageLoader("detector", ""), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
     jinja.filters |= {"shown": shown, "embedded": embedded}
-    template = jinja.from_string(files("detector.evaluation").joinpath("report.html").read_text())
     pictures = {name: folder / f"{name}.png" for name in tables if (folder / f"{name}.png").exists()}
-    file.write_text(template.render(
-        title=title, facts=facts, numbers=[*zip(NAMES, MEANINGS), *CROWD_SCORES.items()], scores=scores,
-        reference=reference, suppression=suppression, nms_threshold=nms_threshold, compared=compared, tables=tables,
-        pictures=pictures, examples=examples,
+    file.write_text(jinja.get_template(template).render(
+        title=title, facts=facts, tables=tables, pictures=pictures, examples=examples, **others,
     ))
 
 
 def shown(value: object) -> str:
     """A cell of a table."""
-    if isinstance(value, float):
-        return "–" if math.isnan(value) else f"{value:.3f}"
-    return str(value)
+    if value is None or isinstance(value, float) and math.isnan(value):
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def embedded(picture: Path | Image.Image) -> str:
