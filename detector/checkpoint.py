@@ -6,11 +6,12 @@ import re
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from detector.build import build_detector
+from detector.build import build_detector, is_classification
 from detector.errors import InputError
 from detector.model import Detector
 from detector.old_names import modernise, refuse_replaced
@@ -31,7 +32,8 @@ def read_checkpoint(path: str | Path) -> dict:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         checkpoint["run"]["class_names"], checkpoint["state_dict"]
-        modernise(checkpoint, str(path))
+        if not is_classification(checkpoint["run"]["config"]):
+            modernise(checkpoint, str(path))
     except InputError:
         raise
     except Exception as error:
@@ -40,6 +42,12 @@ def read_checkpoint(path: str | Path) -> dict:
     if re.search(r"://|::|[/\\'\"]\.\.[/\\'\"]", repr(checkpoint.get("callbacks"))):
         raise InputError(f"{path} names files elsewhere, which training on from it would remove; take another one")
     return checkpoint
+
+
+def require_detector(checkpoint: dict) -> None:
+    """Raise `InputError` where a checkpoint is of the other task."""
+    if is_classification(checkpoint["run"]["config"]):
+        raise InputError("the checkpoint is of a classifier, where a detector is due; give one of a detection run")
 
 
 def buildable(checkpoint: dict, *groups: str, allow: Sequence[str] = ()) -> dict:
@@ -55,6 +63,7 @@ def buildable(checkpoint: dict, *groups: str, allow: Sequence[str] = ()) -> dict
             is one of an earlier version.
     """
     if "decoder" in groups:
+        require_detector(checkpoint)
         refuse_replaced(checkpoint)
     packages = ("detector", *([allow] if isinstance(allow, str) else allow))
     found = {group: checkpoint["run"]["config"][group] for group in groups}
@@ -123,19 +132,26 @@ def load_task(checkpoint: dict, allow: Sequence[str] = ()) -> Task:
     ).eval()
 
 
-def load(checkpoint: str | Path, device: str = "cpu", allow: Sequence[str] = ()) -> Predictor:
-    """The detector of a checkpoint that `tools/train.py` wrote, ready to predict.
+def load(checkpoint: str | Path, device: str = "cpu", allow: Sequence[str] = ()) -> Any:
+    """The detector or classifier of a checkpoint that `tools/train.py` wrote, ready to predict.
 
     Args:
         checkpoint: its path.
         device: where to run, as PyTorch names it.
         allow: see `buildable`.
 
+    Returns:
+        A `Predictor`; of the classification task, a `Namer`.
+
     Raises:
         InputError: there is no such file, it is no checkpoint of this project, or it names other classes.
     """
     content = read_checkpoint(checkpoint)
     run = content["run"]
+    if is_classification(run["config"]):
+        from detector.classification.checkpoint import load_namer  # which builds on this module
+
+        return load_namer(content, device, allow)
     return Predictor(
         load_detector(content, allow).to(device), class_names=run["class_names"],
         canvas=tuple(run["config"]["data"]["canvas"]), thresholds=thresholds_of(run),
@@ -148,8 +164,9 @@ def load_weights(module: nn.Module, checkpoint: dict) -> None:
     Raises:
         InputError: they do not fit, or are those of a decoder of an earlier version.
     """
+    require_detector(checkpoint)
     refuse_replaced(checkpoint)
-    _require_fit(module.state_dict(), checkpoint["state_dict"], "classes, backbone, neck, proposals, decoder")
+    require_fit(module.state_dict(), checkpoint["state_dict"], "classes, backbone, neck, proposals, decoder")
     module.load_state_dict(checkpoint["state_dict"])
 
 
@@ -168,6 +185,7 @@ def start_from(task: Task, checkpoint: dict, *, new_decoder: bool) -> bool:
     Raises:
         InputError: the classes differ, or a tensor of backbone, neck or proposals.
     """
+    require_detector(checkpoint)
     names, others = task.run["class_names"], checkpoint["run"]["class_names"]
     if names != others:
         raise InputError(
@@ -179,14 +197,15 @@ def start_from(task: Task, checkpoint: dict, *, new_decoder: bool) -> bool:
         {name: tensor for name, tensor in state.items() if not name.startswith("detector.decoder.")}
         for state in (ours, theirs)
     )
-    _require_fit(mine, rest, "backbone, neck, proposals")
+    require_fit(mine, rest, "backbone, neck, proposals")
     kind, other = (run["config"]["decoder"]["_target_"] for run in (task.run, checkpoint["run"]))
     taken = not new_decoder and kind == other and not _differing(ours, theirs)
     task.load_state_dict(theirs if taken else rest, strict=taken)
     return taken
 
 
-def _require_fit(ours: dict[str, Tensor], theirs: dict[str, Tensor], groups: str) -> None:
+def require_fit(ours: dict[str, Tensor], theirs: dict[str, Tensor], groups: str) -> None:
+    """Raise `InputError` where two states differ in names or shapes; `groups` are the options that may be why."""
     if wrong := _differing(ours, theirs):
         raise InputError(
             f"the checkpoint does not fit: {len(wrong)} of {len(ours)} tensors differ, {min(wrong)} first; give the "

@@ -62,7 +62,7 @@ class Predictor:
         """
         if isinstance(images, (str, Path, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim == 3):
             return self.predict([images], threshold)[0]
-        pictures = [_array(image) for image in images]
+        pictures = [array_of(image) for image in images]
         if not pictures:
             return []
         return self.detections(self.output(pictures), [picture.shape[:2] for picture in pictures], threshold)
@@ -87,7 +87,8 @@ class Predictor:
         return found
 
 
-def _array(image: Picture) -> UInt8[np.ndarray, "H W 3"]:
+def array_of(image: Picture) -> UInt8[np.ndarray, "H W 3"]:
+    """A picture as upright RGB bytes."""
     if isinstance(image, (str, Path)):
         return read_image(Path(image))
     return np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)

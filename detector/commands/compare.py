@@ -11,10 +11,12 @@ import torch
 from omegaconf import DictConfig
 from rich.progress import track
 
-from detector.build import build_datamodule
+from detector.build import is_classification
 from detector.checkpoint import buildable, load_detector, read_checkpoint
+from detector.classification.checkpoint import buildable_preprocessing, load_classifier
+from detector.commands import classification, detection
 from detector.commands.say_plainly import require_writable
-from detector.data.dataset import Unreadable
+from detector.data.image_dataset import ImageDataset, Unreadable
 from detector.errors import InputError
 from detector.runs import comparison_plots
 from detector.runs.comparison import Run, gather, markdown, table, write_csv
@@ -66,18 +68,23 @@ def _keep_records(rows: dict[str, list[Run]], folder: Path) -> None:
 
 
 def _to_time(rows: dict[str, list[Run]], config: DictConfig) -> tuple[dict, torch.Tensor]:
-    """The detector of the first run of each row, and test images of the first run of all."""
-    detectors, images = {}, list[torch.Tensor]()
+    """The network of the first run of each row, and test images of the first run of all."""
+    networks, images = {}, list[torch.Tensor]()
     for name, runs in track(rows.items(), description="loading"):
         run = runs[0]
         checkpoint = read_checkpoint(run.folder / "checkpoints" / run.record["checkpoint"])
-        detectors[name] = load_detector(checkpoint, config.allow).to(config.device)
+        classifies = is_classification(checkpoint["run"]["config"])
+        load = load_classifier if classifies else load_detector
+        networks[name] = load(checkpoint, config.allow).to(config.device)
         if not images:
             data = {**buildable(checkpoint, "data", allow=config.allow), "augmentation": None}
-            data["seed"] = checkpoint["run"]["config"]["seed"]
-            test = build_datamodule(data, class_names=checkpoint["run"]["class_names"]).test
+            data["seed"], names = checkpoint["run"]["config"]["seed"], checkpoint["run"]["class_names"]
+            if classifies:
+                data |= buildable_preprocessing(checkpoint, config.allow)
+            build = classification.build_datamodule if classifies else detection.build_datamodule
+            test: ImageDataset = build(data, class_names=names).test
             samples = (test[(0, i)] for i in range(min(TIMED_IMAGES, len(test))))
             images = [sample.image for sample in samples if not isinstance(sample, Unreadable)]
     if not images:
         raise InputError("no test image could be read to time the runs on; rounds=0 leaves the timing out")
-    return detectors, torch.stack(images).to(config.device)
+    return networks, torch.stack(images).to(config.device)

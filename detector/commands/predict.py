@@ -1,4 +1,4 @@
-"""Drawing what a detector finds in pictures and videos."""
+"""Drawing what a detector finds in pictures and videos, or what a classifier names."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from PIL import Image
 from rich.progress import track
 
 from detector.checkpoint import load
+from detector.classification.namer import Namer
+from detector.classification.pictures.reading_picture import frames as reading_frames
+from detector.classification.pictures.reading_picture import reading_picture
 from detector.commands.say_plainly import require_writable
 from detector.data.dataset import IMAGE_ENDINGS, read_image
 from detector.detections import Detections
@@ -45,6 +48,8 @@ def predict(config: DictConfig) -> None:
         raise InputError(f"output_dir {folder} holds what is to be read, which would be overwritten; give another")
     require_writable(folder, "output_dir")
     predictor = load(config.checkpoint, device=config.device, allow=config.allow)
+    if isinstance(predictor, Namer):
+        return _name(predictor, files, names, folder, config)
     videos = [file for file in files if file.suffix.lower() in ENDINGS]
     found, thumbnails = list[dict](), []
     try:
@@ -81,6 +86,41 @@ def predict(config: DictConfig) -> None:
     skipped = f", {len(files) - len(found)} unreadable skipped" if len(found) < len(files) else ""
     many = f"{len(thumbnails)} pictures" + (f" and {len(found) - len(thumbnails)} videos" if videos else "")
     print(f"{many}{skipped}; what was drawn and predictions.json are in {folder}")
+
+
+def _name(namer: Namer, files: list[Path], names: dict[Path, str], folder: Path, config: DictConfig) -> None:
+    """Draw what a classifier believes of pictures as it reads them, and write its answers as JSON."""
+    if config.threshold is not None:
+        raise InputError("threshold is for detectors, the checkpoint is a classifier: it names every picture; leave it "
+                         "out")
+    if videos := [file.name for file in files if file.suffix.lower() in ENDINGS]:
+        raise InputError(f"{videos[0]} is a video, the checkpoint is a classifier, which names pictures; give those")
+    found = list[dict]()
+    try:
+        for file in track(files, description="predicting"):
+            try:
+                image, drawn = read_image(file), folder / f"{names[file]}.png"
+            except InputError as error:
+                log.warning("%s; skipped", error)
+                continue
+            named, as_given = namer.predict(image), namer.as_given(image)
+            places = namer.classifier.reads.places.cpu()
+            reading_picture(as_given, named, places).save(drawn)
+            if config.animation:
+                ANIMATIONS[config.animation](
+                    reading_frames(as_given, named, places), drawn.with_suffix(f".{config.animation}")
+                )
+            found.append({
+                "file": str(file), "drawn": drawn.name, "name": named.name,
+                "probabilities": {name: round(value, 4) for name, value in named.by_name().items()},
+            })
+            print(f"{file.name}: {named.name} {named.probability:.2f}")
+    except KeyboardInterrupt:
+        raise InputError(f"interrupted; what was named until then is in {folder}") from None
+    finally:
+        (folder / "predictions.json").write_text(json.dumps(found, indent=1))
+    skipped = f", {len(files) - len(found)} unreadable skipped" if len(found) < len(files) else ""
+    print(f"{len(found)} pictures{skipped}; what was drawn and predictions.json are in {folder}")
 
 
 def drawn_names(files: list[Path], animation: str | None) -> dict[Path, str]:

@@ -1,0 +1,1 @@
+"""How well images were named."""

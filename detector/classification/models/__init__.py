@@ -1,0 +1,1 @@
+"""What makes class logits of a sequence."""
