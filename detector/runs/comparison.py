@@ -11,27 +11,37 @@ from glob import glob
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 
+from detector.classification.evaluation.answers import Answers
 from detector.errors import InputError
 from detector.evaluation.analysis import rounded
 from detector.evaluation.crowding import CROWD_SCORES, crowd_scores
 from detector.evaluation.matches import Matches
 from detector.runs.incidental import INCIDENTAL
 
-NEEDED = ("options", "seed", "data", "split", "images", "decoder", "parameters", "multiply_adds", "peak_megabytes",
-          "train_seconds", "boxes_per_image", "metrics", "crowding")
-"""Of a record."""
+NEEDED = ("options", "seed", "data", "split", "images", "parameters", "multiply_adds", "peak_megabytes",
+          "train_seconds", "metrics")
+"""Of a record, whatever its task."""
+OF_DETECTION = ("decoder", "boxes_per_image", "crowding")
+"""Of a record of a detector, besides."""
 COLUMNS = (
     "name", "seeds", "AP", "AP_std", "AP_low", "AP_high", "AP50", "AP75", "AP_best", *CROWD_SCORES, "recall_apart",
     "recall_overlapping", "difference", "difference_low", "difference_high", "p", "boxes", "parameters",
     "multiply_adds", "milliseconds", "minutes", "megabytes",
 )
-"""Of a table, all of them in its CSV file."""
+"""Of a table of detectors, all of them in its CSV file."""
+COLUMNS_OF_CLASSIFIERS = (
+    "name", "seeds", "accuracy", "accuracy_std", "accuracy_low", "accuracy_high", "macro_accuracy", "difference",
+    "difference_low", "difference_high", "p", "parameters", "thousand_parameters", "multiply_adds", "milliseconds",
+    "minutes", "megabytes",
+)
 HEADINGS = {
     "name": "run", "seeds": "seeds", "AP": "AP (95 %)", "AP_std": "± seeds", "AP50": "AP50", "AP75": "AP75",
+    "accuracy": "accuracy (95 %)", "accuracy_std": "± seeds", "macro_accuracy": "macro accuracy",
     "AP_best": "AP at top n+1", "MR^-2": "MR^-2", "JI": "JI", "recall_overlapping": "recall of overlapping objects",
-    "difference": "− baseline (95 %)", "p": "p", "multiply_adds": "MACs, G", "milliseconds": "ms / image",
+    "difference": "− baseline (95 %)", "p": "p", "thousand_parameters": "parameters, thousands",
+    "multiply_adds": "MACs, G", "milliseconds": "ms / image",
 }
 """The columns shown; intervals stand in the cell of what they are of."""
 GIVE_WAY = ("AP75", "p")
@@ -44,7 +54,13 @@ class Run:
 
     folder: Path
     record: dict
-    matches: Matches
+    outcome: Matches | Answers
+    """Of its test: of a detector, of a classifier."""
+
+    @property
+    def measure(self) -> str:
+        """What it is judged by."""
+        return "AP" if isinstance(self.outcome, Matches) else "accuracy"
 
     @classmethod
     def read(cls, folder: Path) -> Run:
@@ -61,9 +77,12 @@ class Run:
         except ValueError as error:
             line = getattr(error, "lineno", 1)
             raise InputError(f"{file}, line {line}: not JSON ({error}); test the run again") from None
-        lacking = [key for key in NEEDED if key not in record]
+        classifies = record.get("task") == "classification"
+        lacking = [key for key in (*NEEDED, *(() if classifies else OF_DETECTION)) if key not in record]
         if lacking:
             raise InputError(f"{file} lacks {', '.join(lacking)}: it is of an older version; test its run again")
+        if classifies:
+            return cls(folder, record, Answers.load(folder / "answers.npz"))
         if record["metrics"]["AP"] is None:
             raise InputError(f"{file} has no AP: the images it was tested on hold no object; give others")
         return cls(folder, record, Matches.load(folder / "matches_decoder.npz"))
@@ -76,12 +95,12 @@ class Run:
 
     @cached_property
     def curve(self) -> list[tuple[int, float]]:
-        """Epochs trained and validation AP, over all starts of the run."""
+        """Epochs trained and validation AP (or accuracy), over all starts of the run."""
         points: dict[int, float] = {}
         for file in self.folder.glob("csv*/metrics.csv"):
             with file.open() as lines:
-                rows = [row for row in csv.DictReader(lines) if row.get("val/AP")]
-            points |= {int(row["epoch"]) + 1: float(row["val/AP"]) for row in rows}
+                rows = [row for row in csv.DictReader(lines) if row.get(f"val/{self.measure}")]
+            points |= {int(row["epoch"]) + 1: float(row[f"val/{self.measure}"]) for row in rows}
         return sorted(points.items())
 
 
@@ -94,7 +113,8 @@ def gather(pattern: str) -> tuple[dict[str, list[Run]], list[str]]:
         and seed.
 
     Raises:
-        InputError: there are none, or rows without other options of the data were tested on different images.
+        InputError: there are none, they are of both tasks, or rows without other options of the data were tested on
+            different images.
     """
     roots = [Path(pattern)] if Path(pattern).is_dir() else map(Path, glob(pattern))
     files = {file for root in roots for name in ("record.json", "config.yaml") for file in root.rglob(name)}
@@ -107,6 +127,9 @@ def gather(pattern: str) -> tuple[dict[str, list[Run]], list[str]]:
     if not runs:
         reasons = "; ".join(["", *left_out])
         raise InputError(f"no finished runs under {pattern!r}{reasons}; give a folder of run directories or a pattern")
+    if len({run.measure for run in runs}) > 1:
+        of = {run.measure: run.folder for run in runs}
+        raise InputError(f"{of['AP']} is of a detector, {of['accuracy']} of a classifier; compare runs of one task")
     asked = [set(run.options.items()) for run in runs]
     common = set.intersection(*asked)
     keys = {key for options in asked for key, _ in options - common}
@@ -115,7 +138,8 @@ def gather(pattern: str) -> tuple[dict[str, list[Run]], list[str]]:
     groups: dict[str, list[Run]] = {}
     for run, options in zip(runs, asked):
         differing = sorted(options - common)
-        name = " ".join(value if bare else f"{key}={value}" for key, value in differing) or run.record["decoder"]
+        own = run.record["decoder" if run.measure == "AP" else "model"]
+        name = " ".join(value if bare else f"{key}={value}" for key, value in differing) or own
         groups.setdefault(of_data(name), []).append(run)
         of_row = rows.setdefault(name, [])
         same = [other.folder for other in of_row if other.record["seed"] == run.record["seed"]]
@@ -133,7 +157,7 @@ def _require_same_images(runs: list[Run], which: str) -> None:
     before there were any has none, the data's name, the split and the number of images."""
     prints = [run.record.get("dataset", {}).get("fingerprint") for run in runs]
     tested = [
-        f"{run.record['data'].removeprefix('compare_')}, {run.record['split']} ({len(run.matches.image_ids)} images)"
+        f"{run.record['data'].removeprefix('compare_')}, {run.record['split']} ({len(run.outcome.image_ids)} images)"
         for run in runs
     ]
     if len({*prints} - {None}) > 1 or (None in prints and len({*tested}) > 1):
@@ -144,9 +168,13 @@ def _require_same_images(runs: list[Run], which: str) -> None:
 def resampled(matches: Sequence[Matches], resamples: int, seed: int) -> Float[np.ndarray, "R T"]:
     """The AP of every resample of the test images at every IoU threshold, the mean over runs; equal seeds draw the same
     of equally many images."""
-    images = len(matches[0].image_ids)
-    weights = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=resamples)
+    weights = drawn(len(matches[0].image_ids), resamples, seed)
     return np.mean([one.average_precision(weights) for one in matches], axis=0)
+
+
+def drawn(images: int, resamples: int, seed: int) -> Int64[np.ndarray, "R N"]:
+    """How often each image is in each resample."""
+    return np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=resamples)
 
 
 def interval(differences: Float[np.ndarray, "R"]) -> dict[str, float]:
@@ -157,9 +185,9 @@ def interval(differences: Float[np.ndarray, "R"]) -> dict[str, float]:
 
 
 def table(rows: dict[str, list[Run]], *, baseline: str | None, resamples: int, seed: int) -> list[dict]:
-    """A row for each name, best AP first, on each set of data by itself.
+    """A row for each name, best AP (of classifiers: accuracy) first, on each set of data by itself.
 
-    The interval of AP is the 95 % percentile interval of the bootstrap over test images (Efron 1979) of the mean over
+    Its interval is the 95 % percentile interval of the bootstrap over test images (Efron 1979) of the mean over
     seeds. The difference from the baseline is taken resample by resample, the same images for both (paired); p is twice
     the smaller share of resamples on either side of zero, the sample itself counted with them: it is never 0 (Davison
     and Hinkley 1997, chapter 4).
@@ -181,36 +209,61 @@ def table(rows: dict[str, list[Run]], *, baseline: str | None, resamples: int, s
     bases = {of_data(name): name for name in rows if baseline in (name, besides_data(name))}
     if baseline is not None and not bases:
         raise InputError(f"no row {baseline!r}; there are {', '.join(rows)}")
-    drawn = {
-        name: resampled([run.matches for run in runs], resamples, seed).mean(1) for name, runs in rows.items()
-    } if resamples else {}
+    measure = next(runs[0].measure for runs in rows.values())
+    of_resamples = {name: _of_resamples(runs, resamples, seed) for name, runs in rows.items()} if resamples else {}
     made = []
     for name, runs in rows.items():
         records = [run.record for run in runs]
-        metrics = [record["metrics"] for record in records]
-        crowds = [rounded(crowd_scores(run.matches)) for run in runs]  # records of before have none
+        values = [record["metrics"][measure] for record in records]
         row = {
-            "name": name, "seeds": len(runs), "AP": mean(one["AP"] for one in metrics),
-            "AP_std": float(np.std([one["AP"] for one in metrics], ddof=1)) if len(runs) > 1 else None,
-            "AP50": mean(one["AP50"] for one in metrics), "AP75": mean(one["AP75"] for one in metrics),
-            **{key: mean(one[key] for one in crowds) for key in CROWD_SCORES},
-            "AP_best": mean(run.matches.best(1).average_precision().mean() for run in runs),
-            **{key: mean(one["crowding"]["decoder"][key] for one in records)
-               for key in ("recall_apart", "recall_overlapping")},
-            "boxes": mean(one["boxes_per_image"] for one in records), "parameters": records[0]["parameters"] / 1e6,
+            "name": name, "seeds": len(runs), measure: mean(values),
+            f"{measure}_std": float(np.std(values, ddof=1)) if len(runs) > 1 else None,
+            **(_of_detectors(runs) if measure == "AP" else _of_classifiers(runs)),
+            "parameters": records[0]["parameters"] / 1e6,
             "multiply_adds": mean(one["multiply_adds"] and one["multiply_adds"] / 1e9 for one in records),
             "minutes": mean(one["train_seconds"] / 60 for one in records),
             "megabytes": mean(one["peak_megabytes"] for one in records),
         }
         if resamples:
-            row["AP_low"], row["AP_high"] = np.percentile(drawn[name], [2.5, 97.5]).tolist()
+            row[f"{measure}_low"], row[f"{measure}_high"] = np.percentile(of_resamples[name], [2.5, 97.5]).tolist()
         base = bases.get(of_data(name), name)
         if base != name:
-            row["difference"] = row["AP"] - mean(run.record["metrics"]["AP"] for run in rows[base])
+            row["difference"] = row[measure] - mean(run.record["metrics"][measure] for run in rows[base])
             if resamples:
-                row |= interval(drawn[name] - drawn[base])
+                row |= interval(of_resamples[name] - of_resamples[base])
         made.append(row)
-    return sorted(made, key=lambda row: (of_data(row["name"]), -row["AP"]))
+    return sorted(made, key=lambda row: (of_data(row["name"]), -row[measure]))
+
+
+def _of_resamples(runs: list[Run], resamples: int, seed: int) -> Float[np.ndarray, "R"]:
+    """What each resample of the test images gives, the mean over runs."""
+    of_detectors = [run.outcome for run in runs if isinstance(run.outcome, Matches)]
+    if of_detectors:
+        return resampled(of_detectors, resamples, seed).mean(1)
+    of_classifiers = [run.outcome for run in runs if isinstance(run.outcome, Answers)]
+    weights = drawn(len(of_classifiers[0].image_ids), resamples, seed)
+    return np.mean([one.accuracy(weights) for one in of_classifiers], axis=0)
+
+
+def _of_detectors(runs: list[Run]) -> dict:
+    records, metrics = [run.record for run in runs], [run.record["metrics"] for run in runs]
+    matches = [run.outcome for run in runs if isinstance(run.outcome, Matches)]
+    crowds = [rounded(crowd_scores(one)) for one in matches]  # records of before have none
+    return {
+        "AP50": mean(one["AP50"] for one in metrics), "AP75": mean(one["AP75"] for one in metrics),
+        **{key: mean(one[key] for one in crowds) for key in CROWD_SCORES},
+        "AP_best": mean(one.best(1).average_precision().mean() for one in matches),
+        **{key: mean(one["crowding"]["decoder"][key] for one in records)
+           for key in ("recall_apart", "recall_overlapping")},
+        "boxes": mean(one["boxes_per_image"] for one in records),
+    }
+
+
+def _of_classifiers(runs: list[Run]) -> dict:
+    return {
+        "macro_accuracy": mean(run.record["metrics"]["macro_accuracy"] for run in runs),
+        "thousand_parameters": runs[0].record["parameters"] / 1e3,
+    }
 
 
 def of_data(name: str) -> str:
@@ -239,10 +292,11 @@ def _cell(row: dict, key: str) -> str:
 
 def write_csv(rows: list[dict], file: Path) -> None:
     """All columns, in full precision."""
+    columns = COLUMNS_OF_CLASSIFIERS if "accuracy" in rows[0] else COLUMNS
     with file.open("w", newline="") as lines:
-        writer = csv.DictWriter(lines, COLUMNS)
+        writer = csv.DictWriter(lines, columns)
         writer.writeheader()
-        writer.writerows({key: row.get(key) for key in COLUMNS} for row in rows)
+        writer.writerows({key: row.get(key) for key in columns} for row in rows)
 
 
 def read_csv(file: Path) -> list[dict]:
@@ -267,5 +321,6 @@ def shown(key: str, value) -> str:
         return ""
     if key in ("name", "seeds"):
         return str(value)
-    digits = {"boxes": 1, "parameters": 2, "multiply_adds": 2, "milliseconds": 1, "minutes": 1, "megabytes": 0}
+    digits = {"boxes": 1, "parameters": 2, "multiply_adds": 2, "milliseconds": 1, "minutes": 1, "megabytes": 0,
+              "thousand_parameters": 1}
     return f"{value:.{digits.get(key, 3)}f}"

@@ -23,7 +23,7 @@ MARKERS = {"-": "o", "--": "s", ":": "D", "-.": "^"}
 
 
 def epochs(rows: dict[str, list[Run]], file: Path) -> bool:
-    """Validation AP against epochs, the mean over seeds."""
+    """Validation AP (of classifiers: accuracy) against epochs, the mean over seeds."""
     curves = {name: _mean_curve([run.curve for run in runs]) for name, runs in rows.items()}
     curves = {name: curve for name, curve in curves.items() if len(curve) > 1}
     if not curves:
@@ -34,7 +34,7 @@ def epochs(rows: dict[str, list[Run]], file: Path) -> bool:
     for axes in panels.values():
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel="epochs")
-    _finish(figure, styles, file, title="AP on val against epochs")
+    _finish(figure, styles, file, title=f"{next(iter(rows.values()))[0].measure} on val against epochs")
     return True
 
 
@@ -45,15 +45,16 @@ def cost(rows: list[dict], file: Path) -> bool:
     if len({row[key] for row in rows}) < 2:
         return False
     figure, panels, styles = _panels(row["name"] for row in rows)
+    measure = "AP" if "AP" in rows[0] else "accuracy"
     for row in rows:
-        spread = None
-        if row.get("AP_low") is not None:
-            spread = [[max(0, row["AP"] - row["AP_low"])], [max(0, row["AP_high"] - row["AP"])]]
+        spread, value = None, row[measure]
+        if row.get(f"{measure}_low") is not None:
+            spread = [[max(0, value - row[f"{measure}_low"])], [max(0, row[f"{measure}_high"] - value)]]
         style = styles[besides_data(row["name"])]
-        panels[of_data(row["name"])].errorbar(row[key], row["AP"], spread, capsize=3, **{**style, "linestyle": "none"})
+        panels[of_data(row["name"])].errorbar(row[key], value, spread, capsize=3, **{**style, "linestyle": "none"})
     for axes in panels.values():
         axes.set(xlabel=HEADINGS[key])
-    _finish(figure, styles, file, title="AP on test against cost; bars: 95 % over test images", lines=False)
+    _finish(figure, styles, file, title=f"{measure} on test against cost; bars: 95 % over test images", lines=False)
     return True
 
 

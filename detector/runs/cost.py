@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -17,12 +17,12 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 @torch.no_grad()
-def macs(detector: nn.Module, images: UInt8[Tensor, "B 3 H W"]) -> int:
+def macs(detector: nn.Module, images: Shaped[Tensor, "B _ H W"]) -> int:
     """MACs (multiplications with an addition) an image, of convolutions and matrix products (an LSTM's among them).
 
     Args:
-        detector: in evaluation mode, on the CPU or the images' device.
-        images: canvases; decoders that stop by themselves cost what these pictures cost them.
+        detector: or classifier, in evaluation mode, on the CPU or the images' device.
+        images: as it takes them; decoders that stop by themselves cost what these pictures cost them.
     """
     detector = copy.deepcopy(detector).requires_grad_(False)  # or the counter would ask for gradients
     fast = torch.backends.mha.get_fastpath_enabled()
@@ -40,7 +40,7 @@ def macs(detector: nn.Module, images: UInt8[Tensor, "B 3 H W"]) -> int:
 
 @torch.inference_mode()
 def milliseconds(
-    detectors: dict[str, nn.Module], images: UInt8[Tensor, "B 3 H W"], *, rounds: int = 7
+    detectors: dict[str, nn.Module], images: Shaped[Tensor, "B _ H W"], *, rounds: int = 7
 ) -> dict[str, float]:
     """The time for one image, each given by itself: the median over rounds in which the detectors take turns.
 
