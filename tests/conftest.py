@@ -43,3 +43,13 @@ def trained(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     command("train", *TINY, *SHAPES, f"hydra.run.dir={folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def named(tmp_path_factory) -> Path:
+    """The directory of a tiny run of the classification task."""
+    from running import DIGITS, command
+
+    folder = tmp_path_factory.mktemp("named")
+    command("train", *DIGITS, f"hydra.run.dir={folder}")
+    return folder

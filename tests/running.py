@@ -11,6 +11,12 @@ TINY = [
     "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "trainer.accelerator=cpu", "neck.width=32",
     "decoder.hidden_size=32", "decoder.slots=20", "pictures=2", "data.num_workers=0",
 ]
+DIGITS = [
+    "experiment=digits", "trainer.max_epochs=2", "trainer.check_val_every_n_epoch=1", "trainer.accelerator=cpu",
+    "model.hidden_size=16", "model.layers=1", "pictures=2",
+    "data.dataset.splits={train: [0, 0.2], val: [0.2, 0.3], test: [0.3, 0.4]}",
+]
+"""A run of the classification task in seconds."""
 SHAPES = ["data.dataset.splits={train: 8, val: 4, test: 4}", "data.batch_size=4"]
 
 

@@ -1,6 +1,7 @@
 """Small data sets on disk, and configs of the real tree."""
 
 import json
+import struct
 from pathlib import Path
 
 import cv2
@@ -88,10 +89,45 @@ def write_coco(root: Path, scene: dict = SCENE) -> Path:
     return root
 
 
+def write_folder(root: Path, counts: dict[str, int], ending: str = ".png") -> Path:
+    """So many noisy pictures in each folder."""
+    for name, count in counts.items():
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            write_image(root / name / f"{number}{ending}", (9, 7), number)
+    return root
+
+
+def write_mnist(root: Path, name: str = "MNIST", counts: tuple[int, int] = (40, 6), images: int = 2051) -> Path:
+    """Picture i is filled with the grey i, but for one black corner, and shows the class i modulo 10."""
+    raw = root / name / "raw"
+    raw.mkdir(parents=True)
+    for prefix, count in zip(("train", "t10k"), counts):
+        pixels = np.tile(np.arange(count, dtype=np.uint8)[:, None, None], (1, 28, 28))
+        pixels[:, 0, 27] = 0
+        (raw / f"{prefix}-images-idx3-ubyte").write_bytes(struct.pack(">4i", images, count, 28, 28) + pixels.tobytes())
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        (raw / f"{prefix}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, count) + labels.tobytes())
+    return root
+
+
 def data_overrides(name: str, tmp_path: Path) -> list[str]:
     """How to point a data config at the small scene; a new format that fits neither writer adds its line here."""
     if name == "shapes":
         return ["data.dataset.splits={train: 4, val: 2, test: 2}"]
+    if name == "classification/digits":
+        return ["data.dataset.splits={train: [0, 0.05], val: [0.05, 0.1], test: [0.05, 0.1]}"]
+    if name in ("classification/mnist", "classification/fashion_mnist"):
+        folder = "MNIST" if name == "classification/mnist" else "FashionMNIST"
+        return [f"data.dataset.root={write_mnist(tmp_path / 'data', folder, (100, 6))}", "data.num_workers=0"]
+    if name == "classification/image_folder":
+        write_folder(tmp_path / "data", {"cat": 10, "dog": 10})
+        return [f"data.dataset.root={tmp_path / 'data'}", "data.num_workers=0"]
+    if name == "classification/bccd_cells":
+        everything = ["data.num_workers=0", "data.dataset.class_names=[cat,dog]", "data.canvas=[32,32]"]
+        write_voc(tmp_path / "data")
+        splits = "data.dataset.splits={train: all, val: all, test: all}"
+        return [*everything, splits, f"data.dataset.root={tmp_path / 'data'}"]
     everything = [
         "data.canvas=[96,64]", "data.batch_size=2", "data.num_workers=0", "data.dataset.class_names=[cat,dog]"
     ]
@@ -112,3 +148,9 @@ def data_of(experiment: str) -> str:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("train", overrides=[f"experiment={experiment}"], return_hydra_config=True)
     return config.hydra.runtime.choices["data"]
+
+
+def classification_experiments() -> list[str]:
+    """Those whose task is not detection."""
+    files = sorted((CONF / "experiment").glob("*.yaml"))
+    return [file.stem for file in files if "  - /classification\n" in file.read_text()]
