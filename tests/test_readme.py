@@ -10,8 +10,8 @@ import sys
 
 import pytest
 from PIL import Image
-from running import SHAPES, TINY, command
-from scenes import ROOT, data_of, data_overrides, write_voc
+from running import DIGITS, SHAPES, TINY, command
+from scenes import OFFLINE, ROOT, classification_experiments, data_of, data_overrides, write_voc
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning has advice for runs this short
 
@@ -25,7 +25,7 @@ def readme_commands() -> list[str]:
 @pytest.mark.parametrize("line", [
     pytest.param(line, marks=pytest.mark.slow if " -m " in line else []) for line in readme_commands()
 ])
-def test_readme_command(line, trained, tmp_path, monkeypatch):
+def test_readme_command(line, trained, named, tmp_path, monkeypatch):
     """Every command runs: those that train, on the small scene and briefly; those that install, as far as a dry run."""
     words = shlex.split(line)
     checkpoint = str(trained / "checkpoints/best.ckpt")
@@ -55,15 +55,20 @@ def test_readme_command(line, trained, tmp_path, monkeypatch):
         experiment = next((w.split("=")[1] for w in arguments if w.startswith("experiment=")), "shapes")
         data = next((w.split("=")[1] for w in arguments if w.startswith("data=")), data_of(experiment))
         arguments = [w for w in arguments if not w.startswith(("data.dataset.splits", "trainer.max_epochs"))]
+        if experiment in classification_experiments():
+            tiny = [w for w in DIGITS if not w.startswith(("experiment", "data."))]
+            offline = [] if experiment == "digits" else OFFLINE
+            return command(tool, *arguments, *data_overrides(data, tmp_path), *tiny, *offline, *where)
         changed = {word.split("=")[0] for word in arguments}
         tiny = [word for word in TINY if word.split("=")[0] not in changed]
         tiny = [word.removeprefix("decoder.") for word in tiny]  # of whichever decoder
         arguments += [*data_overrides(data, tmp_path), *tiny, *(SHAPES if data == "shapes" else [])]
     elif tool == "compare":
-        for decoder in ("lstm", "mlp"):
-            shutil.copytree(trained, tmp_path / "runs" / decoder)
-            file = tmp_path / "runs" / decoder / "record.json"
-            file.write_text(json.dumps({**json.loads(file.read_text()), "options": [f"decoder={decoder}"]}))
+        names = ("model", "row_lstm", "row_mlp") if "row_" in line else ("decoder", "lstm", "mlp")
+        for name in names[1:]:
+            shutil.copytree(named if "row_" in line else trained, tmp_path / "runs" / name)
+            file = tmp_path / "runs" / name / "record.json"
+            file.write_text(json.dumps({**json.loads(file.read_text()), "options": [f"{names[0]}={name}"]}))
         arguments = [re.sub(r"runs=.*", f"runs={tmp_path}/runs", word) for word in arguments]
     elif tool == "predict":
         write_voc(tmp_path / "data")

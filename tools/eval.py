@@ -1,4 +1,4 @@
-"""Test a trained detector: python tools/eval.py checkpoint=PATH [split=test] [KEY=VALUE …]"""
+"""Test a trained detector or classifier: python tools/eval.py checkpoint=PATH [split=test] [KEY=VALUE …]"""
 
 import hydra
 from omegaconf import DictConfig

@@ -1,4 +1,4 @@
-"""Train a detector, test it and draw what it finds: python tools/train.py [experiment=NAME] [KEY=VALUE …] [-m]"""
+"""Train a detector or a classifier, test it and draw: python tools/train.py [experiment=NAME] [KEY=VALUE …] [-m]"""
 
 import sys
 

@@ -38,6 +38,9 @@ def prepare(run: dict, typed: list[str]) -> None:
         if group in ("model", "reads", "preprocessing") or option.partition("=")[2].startswith("classification/"):
             raise InputError(f"{option} is of the classification task; give one of its experiments too, such as "
                              "experiment=digits, or leave it out")
+        if option.lstrip("+~").startswith("loss.dense") and run["loss"].get("proposals"):
+            raise InputError(f"{option} does nothing: these proposals bring a loss of their own, whose options are "
+                             "loss.proposals; leave it out")
     refuse_composed(run)
     take_over(run)
 

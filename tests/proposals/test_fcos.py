@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from running import refused
 from scenes import OFFLINE, run_config
 from torchvision_fcos import CANVAS, our_fcos, some_maps, torchvision_fcos
 
@@ -109,3 +110,8 @@ def test_its_loss_trains_the_backbone_in_any_precision(tmp_path):
         mixed = task.losses(batch)
     assert all(mixed[name].dtype == torch.float32 for name in terms)
     assert all(mixed[name].item() == pytest.approx(term.item(), rel=0.05) for name, term in terms.items())
+
+
+def test_the_dense_loss_that_fcos_replaces_is_refused(tmp_path, capsys):
+    options = ["proposals=fcos", "loss.dense.box_weight=equal", f"hydra.run.dir={tmp_path}"]
+    assert "loss.dense.box_weight=equal does nothing: these proposals bring" in refused(capsys, "train", *options)
