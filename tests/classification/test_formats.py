@@ -147,8 +147,8 @@ def dataset(**options) -> ClassificationDataset:
      "there is one class only (x): nothing is to be told apart; give images of at least two"),
     ({"class_names": []}, "there is one class only (none): nothing is to be told apart; give images of at least two"),
     ({"records": [Example(0, 0, "a"), Example(1, 2, "b")]},
-     "b has the label 2, expected 0 to 1 (x, y): labels count from 0"),
-    ({"records": [Example(0, -1, "a")]}, "a has the label -1, expected 0 to 1 (x, y): labels count from 0"),
+     "b has the label 2, expected 0 to 1: labels count from 0"),
+    ({"records": [Example(0, -1, "a")]}, "a has the label -1, expected 0 to 1: labels count from 0"),
     ({"records": []}, "a split is empty; give it images, or another share in data.dataset.splits"),
 ])
 def test_what_the_base_refuses(options, sentence):

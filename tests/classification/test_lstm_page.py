@@ -4,12 +4,18 @@ import ast
 import re
 from collections.abc import Callable
 
+import albumentations
 import numpy as np
 import pytest
 import torch
-from scenes import ROOT
+from scenes import ROOT, run_config
 
+from detector.classification.build import build_task
+from detector.classification.data.dataset import ClassificationDataset, Example
+from detector.classification.data.preprocessing import Preprocessing
+from detector.classification.reads.rows import Rows
 from detector.decoders.recurrence import Recurrence
+from detector.errors import InputError
 
 PAGE = (ROOT / "docs/lstm.md").read_text()
 CODE = "\n".join(re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE))
@@ -130,3 +136,34 @@ def test_figures_are_those_of_the_results():
     without = [score("compare_bccd", run) for run in ("decoder=lstm decoder.feedback=False", "decoder=mlp")]
     stated = re.search(r"had (\.\d+) with `lstm` and (\.\d+) with `mlp` on blood cells", " ".join(PAGE.split()))
     assert [f"0{figure}" for figure in stated.groups()] == without
+
+
+def _said(tmp_path) -> list[str]:
+    """What the program says to each of the usual mistakes."""
+    plain = [albumentations.ToFloat(max_value=255.0, p=1.0)]
+    preprocessing = Preprocessing(canvas=(8, 8), transforms=[albumentations.Resize(8, 8), *plain])
+    digits = [str(number) for number in range(10)]
+    run = {**run_config(tmp_path, "experiment=digits"), "loss": {"_target_": "torch.nn.BCEWithLogitsLoss"}}
+    mistakes = [
+        lambda: Rows(canvas=(28, 20), channels=1)(torch.zeros(1, 1, 28, 20)),
+        lambda: build_task(run, digits),
+        lambda: ClassificationDataset(
+            class_names=digits, records=[Example(7, 10, "digit #7")], transform=preprocessing
+        ),
+        lambda: ClassificationDataset(class_names=["cat"], records=[], transform=preprocessing),
+        lambda: Preprocessing(canvas=(8, 8), transforms=plain),
+    ]
+    said = []
+    for mistake in mistakes:
+        with pytest.raises(InputError) as error:
+            mistake()
+        said.append(str(error.value))
+    return said
+
+
+def test_the_program_says_what_it_is_quoted_to_say(tmp_path):
+    mistakes = re.sub(r"\s+", " ", PAGE.partition("## The usual mistakes")[2])
+    quoted = re.findall(r"(?<!\*)\*([^*]+)\*(?!\*)", mistakes)
+    said = _said(tmp_path)
+    assert len(quoted) == len(said)
+    assert all(one.startswith(sentence) for sentence, one in zip(quoted, said)), list(zip(quoted, said))

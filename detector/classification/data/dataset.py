@@ -68,8 +68,7 @@ class ClassificationDataset(ImageDataset):
         for one in records:
             if not 0 <= one.label < len(class_names):
                 raise InputError(
-                    f"{one.name} has the label {one.label}, expected 0 to {len(class_names) - 1} "
-                    f"({', '.join(class_names)}): labels count from 0"
+                    f"{one.name} has the label {one.label}, expected 0 to {len(class_names) - 1}: labels count from 0"
                 )
         if not records:
             raise InputError("a split is empty; give it images, or another share in data.dataset.splits")
