@@ -61,14 +61,15 @@ def test_a_comparison_comes_from_its_records(folder):
     assert len(rows) == len(by_name) > 1
     for row in rows:
         records = by_name[re.sub(r"[^\w.=-]+", "_", row["name"])]
-        aps = [record["metrics"]["AP"] for record in records]
+        measure, other = ("AP", "AP50") if "AP" in row else ("accuracy", "macro_accuracy")
+        values = [record["metrics"][measure] for record in records]
         assert int(row["seeds"]) == len(records) == len({record["seed"] for record in records})
-        assert float(row["AP"]) == pytest.approx(statistics.mean(aps))
-        assert float(row["AP50"]) == pytest.approx(statistics.mean(record["metrics"]["AP50"] for record in records))
-        if len(aps) > 1:
-            assert float(row["AP_std"]) == pytest.approx(statistics.stdev(aps))
-        if row["AP_low"]:
-            assert float(row["AP_low"]) <= float(row["AP"]) <= float(row["AP_high"])
+        assert float(row[measure]) == pytest.approx(statistics.mean(values))
+        assert float(row[other]) == pytest.approx(statistics.mean(record["metrics"][other] for record in records))
+        if len(values) > 1:
+            assert float(row[f"{measure}_std"]) == pytest.approx(statistics.stdev(values))
+        if row[f"{measure}_low"]:
+            assert float(row[f"{measure}_low"]) <= float(row[measure]) <= float(row[f"{measure}_high"])
         assert all(record["command"].startswith("python tools/train.py") for record in records)
 
 
