@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,9 @@ from detector.model import Detector
 from detector.old_names import modernise, refuse_replaced
 from detector.predictor import Predictor
 from detector.training.task import Task
+
+if TYPE_CHECKING:
+    from detector.classification.namer import Namer
 
 
 def read_checkpoint(path: str | Path) -> dict:
@@ -50,13 +53,16 @@ def require_detector(checkpoint: dict) -> None:
         raise InputError("the checkpoint is of a classifier, where a detector is due; give one of a detection run")
 
 
-def buildable(checkpoint: dict, *groups: str, allow: Sequence[str] = ()) -> dict:
+def buildable(
+    checkpoint: dict, *groups: str, allow: Sequence[str] = (), within: Sequence[str] = ("detector",)
+) -> dict:
     """Groups of a checkpoint's config (`decoder`, `data`, …): what is built from a checkpoint has come through here.
 
     Args:
         checkpoint: what `read_checkpoint` returned.
         groups: their names.
-        allow: packages whose classes may be built beside this one's, as the caller says, never the checkpoint.
+        allow: packages whose classes may be built beside these, as the caller says, never the checkpoint.
+        within: packages or modules whose classes may be built.
 
     Raises:
         InputError: they name anything but classes of those packages, or hold anything but plain values; or the decoder
@@ -65,7 +71,7 @@ def buildable(checkpoint: dict, *groups: str, allow: Sequence[str] = ()) -> dict
     if "decoder" in groups:
         require_detector(checkpoint)
         refuse_replaced(checkpoint)
-    packages = ("detector", *([allow] if isinstance(allow, str) else allow))
+    packages = (*within, *([allow] if isinstance(allow, str) else allow))
     found = {group: checkpoint["run"]["config"][group] for group in groups}
     for group in groups:
         _check(found[group], group, packages)
@@ -132,7 +138,7 @@ def load_task(checkpoint: dict, allow: Sequence[str] = ()) -> Task:
     ).eval()
 
 
-def load(checkpoint: str | Path, device: str = "cpu", allow: Sequence[str] = ()) -> Any:
+def load(checkpoint: str | Path, device: str = "cpu", allow: Sequence[str] = ()) -> Predictor | Namer:
     """The detector or classifier of a checkpoint that `tools/train.py` wrote, ready to predict.
 
     Args:

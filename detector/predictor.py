@@ -14,11 +14,12 @@ from PIL import Image
 from detector.data.dataset import read_image
 from detector.data.transform import Transform
 from detector.detections import Detections
+from detector.errors import InputError
 from detector.model import Detector
 from detector.postprocess import detections_of
 from detector.types import Output
 
-Picture = str | Path | Image.Image | UInt8[np.ndarray, "H W 3"]
+Picture = str | Path | Image.Image | np.ndarray
 
 
 class Predictor:
@@ -49,7 +50,8 @@ class Predictor:
         """Detect.
 
         Args:
-            images: a file, a PIL image or an RGB array (height × width × 3, bytes), or a list of those.
+            images: a file, a PIL image or an RGB array (height × width × 3, bytes; without the last, grey), or
+                a list of those.
             threshold: lowest score of a detection; None: for each class the one with the best F1 on the validation
                 images of the training run.
 
@@ -60,7 +62,7 @@ class Predictor:
         Raises:
             InputError: a file does not exist or is not an image.
         """
-        if isinstance(images, (str, Path, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim == 3):
+        if isinstance(images, (str, Path, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim < 4):
             return self.predict([images], threshold)[0]
         pictures = [array_of(image) for image in images]
         if not pictures:
@@ -88,7 +90,20 @@ class Predictor:
 
 
 def array_of(image: Picture) -> UInt8[np.ndarray, "H W 3"]:
-    """A picture as upright RGB bytes."""
+    """A picture as RGB bytes, of a file upright.
+
+    Raises:
+        InputError: a file does not exist or is not an image, or an array is no picture.
+    """
     if isinstance(image, (str, Path)):
         return read_image(Path(image))
-    return np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)
+    if not isinstance(image, Image.Image):
+        pixels = isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim > 1
+        if not pixels or image.shape[2:] not in ((), (3,), (4,)):
+            found = f"{image.dtype}, {'×'.join(map(str, image.shape))}" if hasattr(image, "shape") else "nothing of it"
+            raise InputError(
+                f"{type(image).__name__} ({found}) is no picture; give a file, a PIL image, or a NumPy array of bytes "
+                "(uint8), rows × columns or rows × columns × 3 (RGB)"
+            )
+        image = Image.fromarray(image)
+    return np.asarray(image.convert("RGB"))

@@ -81,4 +81,10 @@ def main(checkpoint: str, output: str = "results/gates") -> None:
 
 
 if __name__ == "__main__":
-    main(**dict(word.split("=", 1) for word in sys.argv[1:]))
+    options = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
+    if "checkpoint" not in options or {*options} - {"checkpoint", "output"} or len(options) < len(sys.argv) - 1:
+        sys.exit(__doc__)
+    try:
+        main(**options)
+    except InputError as error:
+        sys.exit(f"error: {error}")

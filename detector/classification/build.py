@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-import hydra
-
+from detector.build import instantiate
 from detector.classification.classifier import Classifier
 from detector.classification.data.preprocessing import Preprocessing
 from detector.classification.task import ClassificationTask
 from detector.data.datamodule import DataModule
 from detector.errors import InputError
 
-instantiate = partial(hydra.utils.instantiate, _convert_="all")  # built objects get plain lists and dicts
 FORMAT = 1
 """Of its checkpoints."""
 
@@ -31,7 +27,7 @@ def build_datamodule(config: dict, *, class_names: list[str] | None = None) -> D
         dataset=instantiate({**dataset, "_partial_": True}),
         augment=build_preprocessing(config, augmentation["transforms"]),
         resize=build_preprocessing(config, []),
-        class_names=class_names or named,
+        class_names=class_names or (named and [str(name) for name in named]),  # which may look like numbers
         batch_size=data["batch_size"],
         num_workers=data["num_workers"],
         seed=config["seed"],
@@ -51,6 +47,8 @@ def build_classifier(config: dict, num_classes: int) -> Classifier:
     for name in ("hidden_size", "layers"):
         if config["model"].get(name, 1) < 1:
             raise InputError(f"model.{name} is {config['model'][name]}; it must be at least 1")
+    if not 0 <= (dropout := config["model"].get("dropout", 0)) < 1:
+        raise InputError(f"model.dropout is {dropout}; it must be from 0 to below 1")
     preprocessing = build_preprocessing(config, [])
     reads = instantiate(config["reads"], canvas=preprocessing.canvas, channels=preprocessing.channels)
     shared = {"features": reads.features, "steps": reads.steps, "num_classes": num_classes}

@@ -10,6 +10,7 @@ from detector.build import is_classification
 from detector.checkpoint import buildable, require_fit
 from detector.classification.build import build_classifier, build_preprocessing
 from detector.classification.classifier import Classifier
+from detector.classification.data.colour_space import ColourSpace
 from detector.classification.namer import Namer
 from detector.classification.task import ClassificationTask
 from detector.errors import InputError
@@ -62,9 +63,8 @@ def load_namer(checkpoint: dict, device: str = "cpu", allow: Sequence[str] = ())
 
 
 def buildable_preprocessing(checkpoint: dict, allow: Sequence[str] = ()) -> dict:
-    """How a checkpoint's images are prepared: see `buildable`; by classes of albumentations too."""
-    more = [allow] if isinstance(allow, str) else allow
-    return buildable(checkpoint, "preprocessing", allow=["albumentations", *more])
+    """How a checkpoint's images are prepared: see `buildable`; by classes of albumentations."""
+    return buildable(checkpoint, "preprocessing", allow=allow, within=("albumentations", ColourSpace.__module__))
 
 
 def _images(checkpoint: dict, allow: Sequence[str]) -> dict:

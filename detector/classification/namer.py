@@ -39,7 +39,8 @@ class Namer:
         """Name.
 
         Args:
-            images: a file, a PIL image or an RGB array (height × width × 3, bytes), or a list of those.
+            images: a file, a PIL image or an RGB array (height × width × 3, bytes; without the last, grey), or
+                a list of those.
 
         Returns:
             One `Named` an image; a list of them for a list.
@@ -47,7 +48,7 @@ class Namer:
         Raises:
             InputError: a file does not exist or is not an image.
         """
-        if isinstance(images, (str, Path, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim == 3):
+        if isinstance(images, (str, Path, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim < 4):
             return self.predict([images])[0]
         if not len(images):
             return []

@@ -45,27 +45,36 @@ name_of = model_name
 
 def prepare(run: dict, typed: list[str]) -> None:
     """Refuse options of detection, and leave them out of the run."""
+    if not (run.get("preprocessing") and run.get("reads")):
+        raise InputError(f"{name_of(run)} is of the classification task; give one of its experiments too, such as "
+                         "experiment=digits")
     for option in typed:
         group = option.lstrip("+~").partition("=")[0].partition(".")[0].partition("@")[0]
         if group in OF_DETECTION:
-            raise InputError(f"{option} is of detection and does nothing in {run['name']}; leave it out")
+            own = " (model.hidden_size is the classifier's)" if group == "hidden_size" else ""
+            raise InputError(f"{option} is of detection and does nothing in {run['name']}{own}; leave it out")
         if group == "backbone" and "backbone" not in run["reads"]:
             raise InputError(f"{option} does nothing without a CNN; give reads=cnn_rows too, or leave it out")
     data = str(run["data"]["dataset"].get("_target_"))
     if data.startswith("detector.") and not data.startswith("detector.classification."):
-        if chosen := next((option for option in typed if option.startswith("data=")), None):
-            raise InputError(f"{chosen} is of detection; give data=classification/digits, or another of that folder")
-        raise InputError(f"{name_of(run)} is of the classification task; give one of its experiments too, such as "
-                         "experiment=digits")
+        chosen = next((option for option in typed if option.startswith("data=")), "data")
+        raise InputError(f"{chosen} is of detection; give data=classification/digits, or another of that folder")
+    if "min_visibility" in (run["augmentation"] or {}):
+        raise InputError("augmentation is one of detection; give augmentation=classification/shift, or another of that "
+                         "folder")
     for name in OF_DETECTION:
         run.pop(name, None)
 
 
 def started(run: dict, class_names: list[str], checkpoint: dict | None) -> ClassificationTask:
     """What is trained, with the weights of the checkpoint from which a run goes on or starts."""
-    task = build_task(run, class_names)
     if checkpoint is None:
-        return task
+        return build_task(run, class_names)
+    reads = run["reads"]
+    if "backbone" in reads:  # whose weights the checkpoint brings
+        reads = {**reads, "backbone": {**reads["backbone"], "weights": None}}
+    task = build_task({**run, "reads": reads}, class_names)
+    task.run["config"] = run
     file = run["checkpoint"] or run["initial"]
     if not is_classification(checkpoint["run"]["config"]):
         raise InputError(f"{file} is a detector, {run['name']} is classification; give a checkpoint of such a run")
@@ -73,7 +82,9 @@ def started(run: dict, class_names: list[str], checkpoint: dict | None) -> Class
         raise InputError(f"{file} knows the classes {', '.join(theirs)}, the data {', '.join(class_names)}; give the "
                          "data of its run")
     load_weights(task, checkpoint)
-    if run["initial"]:
+    if run["checkpoint"]:
+        task.run["initial"] = checkpoint["run"].get("initial")
+    else:
         task.run["initial"] = hashlib.sha256(Path(run["initial"]).read_bytes()).hexdigest()[:16]
     return task
 
@@ -87,7 +98,7 @@ def fitting(
 
 def validated(task: ClassificationTask) -> bool:
     """Whether there were validation images that could tell which weights are best."""
-    return True  # no split may be empty
+    return task.answers is not None
 
 
 def choose(run: dict, data: DataModule, task: ClassificationTask) -> None:
@@ -110,7 +121,9 @@ def test(
         f"{name} {row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})" for name, row in scores.items()
         if "accuracy" in name
     ))
-    metrics = {row["score"]: {key: value for key, value in row.items() if key != "score"} for row in tables["scores"]}
+    metrics = {
+        name.replace(" ", "_"): {key: row[key] for key in ("value", "low", "high")} for name, row in scores.items()
+    }
     (folder / "metrics.json").write_text(json.dumps(rounded(metrics), indent=2))
     (folder / "predictions.json").write_text(json.dumps(_rows(answers, dataset), indent=1))
     answers.save(folder / "answers.npz")

@@ -14,6 +14,7 @@ from rich.progress import track
 from detector.build import is_classification
 from detector.checkpoint import buildable, load_detector, read_checkpoint
 from detector.classification.checkpoint import buildable_preprocessing, load_classifier
+from detector.classification.classifier import Classifier
 from detector.commands import classification, detection
 from detector.commands.say_plainly import require_writable
 from detector.data.image_dataset import ImageDataset, Unreadable
@@ -67,8 +68,9 @@ def _keep_records(rows: dict[str, list[Run]], folder: Path) -> None:
             (folder / f"{file}.json").write_text(json.dumps(run.record, indent=1) + "\n")
 
 
-def _to_time(rows: dict[str, list[Run]], config: DictConfig) -> tuple[dict, torch.Tensor]:
-    """The network of the first run of each row, and test images of the first run of all."""
+def _to_time(rows: dict[str, list[Run]], config: DictConfig) -> tuple[dict, torch.Tensor] | None:
+    """The network of the first run of each row, and test images of the first run of all; None where they do not take
+    the same."""
     networks, images = {}, list[torch.Tensor]()
     for name, runs in track(rows.items(), description="loading"):
         run = runs[0]
@@ -87,4 +89,7 @@ def _to_time(rows: dict[str, list[Run]], config: DictConfig) -> tuple[dict, torc
             images = [sample.image for sample in samples if not isinstance(sample, Unreadable)]
     if not images:
         raise InputError("no test image could be read to time the runs on; rounds=0 leaves the timing out")
+    if len({network.reads.shape for network in networks.values() if isinstance(network, Classifier)}) > 1:
+        log.warning("the rows take images of different sizes or channels: none is timed")
+        return None
     return networks, torch.stack(images).to(config.device)

@@ -35,7 +35,9 @@ def prepare(run: dict, typed: list[str]) -> None:
     """Refuse what is of an earlier version or of the other task, and take over what a frozen detector brings."""
     for option in typed:
         group = option.lstrip("+~").partition("=")[0].partition(".")[0]
-        if group in ("model", "reads", "preprocessing") or option.partition("=")[2].startswith("classification/"):
+        if group in ("model", "reads", "preprocessing") or (
+            group in ("data", "augmentation", "loss") and option.startswith(f"{group}=classification/")
+        ):
             raise InputError(f"{option} is of the classification task; give one of its experiments too, such as "
                              "experiment=digits, or leave it out")
         if option.lstrip("+~").startswith("loss.dense") and run["loss"].get("proposals"):

@@ -26,7 +26,10 @@ def say_plainly(command: Callable) -> Callable:
                 if not isinstance(error.__cause__, InputError):
                     raise
                 error = error.__cause__  # raised by what the config builds
-            print(f"error: {error}", file=sys.stderr)
+            text = str(error)
+            if text.startswith("Caught InputError in DataLoader worker"):  # with its traceback
+                text = text.rpartition("InputError: ")[2].strip()
+            print(f"error: {text}", file=sys.stderr)
             sys.exit(2)
 
     return wrapped

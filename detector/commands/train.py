@@ -102,7 +102,7 @@ def _require_same_options(run: dict, file: Path) -> None:
 def _differing(run: dict, before: dict) -> list[str]:
     """The groups in which two configs differ."""
     now, then = OmegaConf.create(run), OmegaConf.create(before)
-    of_frozen = () if run["initial"] or run["train_only"] else ("new_decoder", "cache")  # which runs of before lack
+    of_frozen = () if run["initial"] or run.get("train_only") else ("new_decoder", "cache")  # which runs of before lack
     for key in (*INCIDENTAL, *of_frozen):
         OmegaConf.update(now, key, None)
         OmegaConf.update(then, key, None)

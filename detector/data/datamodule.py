@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from detector.data.image_dataset import ImageDataset
 from detector.data.scene_cache import SceneCache
+from detector.errors import InputError
 
 D = TypeVar("D", bound=ImageDataset)
 
@@ -37,6 +38,8 @@ class DataModule(lightning.LightningDataModule, Generic[D]):
         class_names: Sequence[str] | None, batch_size: int, num_workers: int, seed: int,
     ):
         super().__init__()
+        if batch_size < 1:
+            raise InputError(f"data.batch_size is {batch_size}; it must be at least 1")
         self.make, self.augment, self.resize = dataset, augment, resize
         self._class_names = class_names
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed

@@ -76,8 +76,9 @@ def confusion(
     side = min(50.0, max(3.5, 0.55 * len(names) + 1.5))
     figure, axes = plt.subplots(figsize=(side + 1, side))
     drawn = axes.imshow(shares, cmap="cividis", vmin=0, vmax=1)
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
-    axes.set_yticks(range(len(names)), names)
+    shown = [literal(name) for name in names]
+    axes.set_xticks(range(len(names)), shown, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), shown)
     if len(names) <= 25:
         for (row, column), count in np.ndenumerate(counts):
             if count:
@@ -152,7 +153,8 @@ def counting(rows: list[dict], file: Path) -> None:
 
 
 def training(files: Sequence[Path], file: Path) -> None:
-    """Losses and validation AP against epochs, from the `metrics.csv` of a run's starts, the earliest first.
+    """Losses and validation AP (of classifiers: accuracy) against epochs, from the `metrics.csv` of a run's starts, the
+    earliest first.
 
     Nothing is drawn where they hold no loss.
     """
@@ -165,7 +167,7 @@ def training(files: Sequence[Path], file: Path) -> None:
                     kind, _, name = key.partition("/")
                     if value and kind == "train" and name != "loss":
                         losses.setdefault(name, {})[int(row["epoch"]) + 1] = float(value)
-                    if value and key in ("val/AP", "val/AP50"):
+                    if value and key in ("val/AP", "val/AP50", "val/accuracy", "val/macro_accuracy"):
                         scores.setdefault(name, {})[int(row["epoch"]) + 1] = float(value)
     if not losses:
         return
@@ -182,6 +184,11 @@ def training(files: Sequence[Path], file: Path) -> None:
     right.set(title="On validation images", ylim=(0, 1))
     figure.savefig(file, dpi=110, bbox_inches="tight")
     plt.close(figure)
+
+
+def literal(name: str) -> str:
+    """A name as it is, in which matplotlib would take what stands between dollars for a formula."""
+    return name.replace("$", r"\$")
 
 
 def finish(figure, axes, file: Path) -> None:

@@ -11,11 +11,12 @@ from glob import glob
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 
 from detector.classification.evaluation.answers import Answers
 from detector.errors import InputError
 from detector.evaluation.analysis import rounded
+from detector.evaluation.bootstrap import bootstrap
 from detector.evaluation.crowding import CROWD_SCORES, crowd_scores
 from detector.evaluation.matches import Matches
 from detector.runs.incidental import INCIDENTAL
@@ -168,13 +169,8 @@ def _require_same_images(runs: list[Run], which: str) -> None:
 def resampled(matches: Sequence[Matches], resamples: int, seed: int) -> Float[np.ndarray, "R T"]:
     """The AP of every resample of the test images at every IoU threshold, the mean over runs; equal seeds draw the same
     of equally many images."""
-    weights = drawn(len(matches[0].image_ids), resamples, seed)
+    weights = bootstrap(len(matches[0].image_ids), resamples, seed)
     return np.mean([one.average_precision(weights) for one in matches], axis=0)
-
-
-def drawn(images: int, resamples: int, seed: int) -> Int64[np.ndarray, "R N"]:
-    """How often each image is in each resample."""
-    return np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=resamples)
 
 
 def interval(differences: Float[np.ndarray, "R"]) -> dict[str, float]:
@@ -241,7 +237,7 @@ def _of_resamples(runs: list[Run], resamples: int, seed: int) -> Float[np.ndarra
     if of_detectors:
         return resampled(of_detectors, resamples, seed).mean(1)
     of_classifiers = [run.outcome for run in runs if isinstance(run.outcome, Answers)]
-    weights = drawn(len(of_classifiers[0].image_ids), resamples, seed)
+    weights = bootstrap(len(of_classifiers[0].image_ids), resamples, seed)
     return np.mean([one.accuracy(weights) for one in of_classifiers], axis=0)
 
 

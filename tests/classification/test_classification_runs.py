@@ -17,6 +17,7 @@ from detector.checkpoint import read_checkpoint
 from detector.classification.build import build_datamodule, build_task
 from detector.classification.evaluation.answers import Answers
 from detector.classification.named import Named
+from detector.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning has advice for runs this short
 
@@ -96,6 +97,16 @@ def test_from_python(named, tmp_path):
     for other in namer.predict([str(tmp_path / "digit.png"), pixels, Image.fromarray(pixels)]):
         torch.testing.assert_close(other.beliefs, one.beliefs)
     assert namer.predict([]) == []
+    torch.testing.assert_close(namer.predict(pixels[..., 0]).beliefs, namer.predict(pixels[..., [0, 0, 0]]).beliefs)
+
+
+@pytest.mark.parametrize("picture", [
+    np.zeros((8, 8)), np.zeros((8, 8, 3), dtype=np.float32), np.zeros((3, 8, 8), dtype=np.uint8), np.zeros(4, np.uint8),
+])
+def test_arrays_that_are_no_pictures_are_refused_in_a_sentence(picture, named, trained):
+    for folder in (named, trained):
+        with pytest.raises(InputError, match="is no picture; give a file, a PIL image, or a NumPy array of bytes"):
+            load(best(folder)).predict(picture)
 
 
 def test_predict_agrees_with_the_test(named, tmp_path):
@@ -162,7 +173,46 @@ def test_training_goes_on_from_a_checkpoint_and_starts_from_one(named, tmp_path)
             f"hydra.run.dir={tmp_path}/resumed")
     assert json.loads((tmp_path / "resumed/train.json").read_text())["epochs"] == 3
     command("train", *DIGITS, f"initial={best(named)}", f"hydra.run.dir={tmp_path}/started")
-    assert json.loads((tmp_path / "started/record.json").read_text())["initial"]
+    initial = json.loads((tmp_path / "started/record.json").read_text())["initial"]
+    command("train", *more, "trainer.max_epochs=3", f"checkpoint={tmp_path}/started/checkpoints/last.ckpt",
+            f"hydra.run.dir={tmp_path}/went_on")
+    assert initial and json.loads((tmp_path / "went_on/record.json").read_text())["initial"] == initial
+
+
+def test_continue_leaves_a_finished_run_and_goes_on_with_an_interrupted_one(tmp_path, capsys):
+    options = [*DIGITS, "continue=true", f"hydra.run.dir={tmp_path}"]
+    command("train", *options)
+    before = (tmp_path / "record.json").read_text()
+    command("train", *options)
+    assert (tmp_path / "record.json").read_text() == before
+    (tmp_path / "record.json").unlink()
+    command("train", *options)
+    again = json.loads((tmp_path / "record.json").read_text())
+    assert again["metrics"] == json.loads(before)["metrics"] and again["epochs"] == 2
+    assert "holds a run with other options (model)" in refused(capsys, "train", *options, "model.hidden_size=8")
+
+
+def test_a_run_too_short_to_be_validated_tests_its_last_weights(tmp_path):
+    command("train", *DIGITS, "trainer.check_val_every_n_epoch=5", "test_checkpoint=best", f"hydra.run.dir={tmp_path}")
+    assert json.loads((tmp_path / "record.json").read_text())["checkpoint"] == "last.ckpt"
+
+
+def test_early_stopping_and_a_class_named_like_a_formula(tmp_path):
+    write_folder(tmp_path / "data", {"$5_$": 10, "cat": 10})
+    command(
+        "train", "experiment=image_folder", f"data.dataset.root={tmp_path}/data", "reads=spiral", "preprocessing=grey",
+        "data.canvas=[8,8]", "data.num_workers=0", "callbacks=early_stopping", "trainer.max_epochs=1", "pictures=1",
+        "trainer.accelerator=cpu", f"hydra.run.dir={tmp_path}/run",
+    )
+    assert json.loads((tmp_path / "run/record.json").read_text())["steps"] == 16
+
+
+def test_rows_of_different_images_are_compared_without_times(named, tmp_path, capsys):
+    command("train", *DIGITS, "preprocessing=rgb", f"hydra.run.dir={tmp_path}/runs/rgb")
+    shutil.copytree(named, tmp_path / "runs/grey")
+    command("compare", f"runs={tmp_path}/runs", "resamples=10", f"output_dir={tmp_path}/out")
+    assert "none is timed" in "".join(capsys.readouterr())
+    assert "preprocessing=rgb" in (tmp_path / "out/comparison.md").read_text()
 
 
 def test_overfitting(tmp_path):
@@ -181,6 +231,11 @@ def test_overfitting(tmp_path):
     ("train", ["experiment=shapes", "initial=NAMER", "train_only=decoder"], "is of a classifier, where a detector"),
     ("train", ["experiment=digits", "decoder=lstm"], "decoder=lstm is of detection and does nothing in digits"),
     ("train", ["experiment=digits", "nms_threshold=0.5"], "nms_threshold=0.5 is of detection"),
+    ("train", ["experiment=digits", "hidden_size=20"], "(model.hidden_size is the classifier's); leave it out"),
+    ("train", ["experiment=digits", "augmentation=light"], "augmentation is one of detection"),
+    ("train", ["model=row_lstm", "data=classification/digits"], "give one of its experiments too"),
+    ("train", ["experiment=digits", "model.dropout=1.5"], "model.dropout is 1.5; it must be from 0 to below 1"),
+    ("train", ["experiment=digits", "data.batch_size=0"], "data.batch_size is 0; it must be at least 1"),
     ("train", ["experiment=digits", "backbone=resnet18"], "backbone=resnet18 does nothing without a CNN"),
     ("train", ["experiment=digits", "loss=varifocal"], "loss is one of detection"),
     ("train", ["experiment=digits", "data=shapes"], "data=shapes is of detection"),
@@ -217,6 +272,9 @@ def test_runs_of_both_tasks_are_not_compared(named, trained, tmp_path, capsys):
 @pytest.mark.parametrize("config, words", [
     ({"reads": {"_target_": "os.system"}}, "names 'os.system'"),
     ({"preprocessing": {"transforms": [{"_target_": "subprocess.Popen"}]}}, "names 'subprocess.Popen'"),
+    ({"preprocessing": {"transforms": [
+        {"_target_": "detector.classification.data.torchvision_images.TorchvisionImages", "root": "anywhere"},
+    ]}}, "TorchvisionImages"),
     ({"preprocessing": {"transforms": [{"_target_": "albumentations.core.utils.get_shape"}]}}, "get_shape"),
     ({"model": {"_target_": "detector.classification.build.build_task"}}, "build_task"),
 ])

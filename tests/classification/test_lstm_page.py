@@ -151,7 +151,7 @@ def _said(tmp_path) -> list[str]:
             class_names=digits, records=[Example(7, 10, "digit #7")], transform=preprocessing
         ),
         lambda: ClassificationDataset(class_names=["cat"], records=[], transform=preprocessing),
-        lambda: Preprocessing(canvas=(8, 8), transforms=plain),
+        lambda: Preprocessing(canvas=(8, 8), transforms=plain)(np.zeros((7, 9, 3), np.uint8), seed=0),
     ]
     said = []
     for mistake in mistakes:

@@ -97,9 +97,10 @@ def test_focal_loss_by_hand():
     torch.testing.assert_close(FocalLoss(gamma=0.0)(logits, labels), functional.cross_entropy(logits, labels))
 
 
-def test_focal_loss_has_gradients_where_the_answer_is_sure():
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+def test_focal_loss_has_gradients_where_the_answer_is_sure(gamma):
     logits = torch.tensor([[1000.0, 0.0]], requires_grad=True)
-    FocalLoss()(logits, torch.tensor([0])).backward()
+    FocalLoss(gamma=gamma)(logits, torch.tensor([0])).backward()
     assert logits.grad is not None and logits.grad.isfinite().all()
 
 

@@ -76,8 +76,9 @@ def test_crops_go_before_the_size():
 
 
 def test_another_size_than_the_canvas_is_said():
+    exchanged = Preprocessing(canvas=(6, 4), transforms=[albumentations.Resize(6, 4), TO_FLOAT])
     with pytest.raises(InputError) as error:
-        Preprocessing(canvas=(6, 4), transforms=[albumentations.Resize(6, 4), TO_FLOAT])
+        exchanged(one_colour(BLACK, (11, 7)), seed=0)
     assert str(error.value) == (
         "an image of 11×7 pixels comes out of the preprocessing with 4×6, data.canvas is 6×4: a batch needs images of "
         "one size; let a Resize or a crop of that size be among preprocessing.transforms"
@@ -85,20 +86,30 @@ def test_another_size_than_the_canvas_is_said():
 
 
 @pytest.mark.parametrize("last, found", [
-    ([], "uint8 from 0 to 0"),  # tried at once, with a black image
-    ([albumentations.ToFloat(max_value=1.0, p=1.0)], "float32 from 0 to 255"),
-    ([albumentations.Normalize(mean=(0.5,) * 3, std=(0.5,) * 3, p=1.0)], "float32 from -1 to -1"),
+    ([], "uint8, expected float32 from 0 to 1"),  # said at once
+    ([albumentations.ToFloat(max_value=1.0, p=1.0)], "numbers from 0 to 255, expected 0 to 1"),
+    ([albumentations.Normalize(mean=(0.5,) * 3, std=(0.5,) * 3, p=1.0)], "numbers from -1 to 1, expected 0 to 1"),
 ])
 def test_other_values_than_0_to_1_are_said(last, found):
     picture = np.concatenate([one_colour(BLACK), one_colour(WHITE)])
     with pytest.raises(InputError) as error:
         preprocessing(*last)(picture, seed=0)
     assert str(error.value) == (
-        f"the preprocessing gives {found}, expected float32 from 0 to 1; let preprocessing.transforms end with "
-        "albumentations.ToFloat (max_value: 255)"
+        f"the preprocessing gives {found}; let preprocessing.transforms end with albumentations.ToFloat "
+        "(max_value: 255)"
     )
 
 
 def test_an_unknown_colour_space_is_said():
     with pytest.raises(InputError, match=r"^colour space is 'cmyk'; there are hsv, lab$"):
         ColourSpace("cmyk")
+
+
+LAST_OF_FOUR = [albumentations.Resize(4, 4), albumentations.ToFloat(max_value=255.0, p=1.0)]
+
+
+def test_a_crop_may_be_larger_than_the_canvas_but_not_than_the_image():
+    first = Preprocessing(canvas=(4, 4), transforms=[albumentations.CenterCrop(40, 40), *LAST_OF_FOUR])
+    assert first(np.zeros((50, 60, 3), np.uint8), seed=0).shape == (3, 4, 4)
+    with pytest.raises(InputError, match="an image of 30×20 pixels does not go through preprocessing.transforms"):
+        first(np.zeros((20, 30, 3), np.uint8), seed=0)

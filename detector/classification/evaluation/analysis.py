@@ -10,6 +10,7 @@ from jaxtyping import Int64
 from detector.classification.evaluation import plots
 from detector.classification.evaluation.answers import Answers
 from detector.evaluation.analysis import Table
+from detector.evaluation.bootstrap import bootstrap
 from detector.evaluation.calibration import by_bin, calibration_error
 
 SCORES = {
@@ -80,9 +81,8 @@ def scores_of(answers: Answers, class_names: Sequence[str]) -> dict:
 
 def bounds(answers: Answers, resamples: int, seed: int) -> dict[str, dict[str, float]]:
     """Of accuracy and macro accuracy, `low` and `high` of the 95 % percentile interval of the bootstrap over images
-    (Efron 1979); equal seeds draw the same of equally many images, as `detector.runs.comparison.resampled` does."""
-    images = len(answers.labels)
-    weights = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=resamples)
+    (Efron 1979)."""
+    weights = bootstrap(len(answers.labels), resamples, seed)
     drawn = {"accuracy": answers.accuracy(weights), "macro_accuracy": answers.macro_accuracy(weights)}
     return {
         name: dict(zip(("low", "high"), np.percentile(values, [2.5, 97.5]).tolist())) for name, values in drawn.items()

@@ -20,4 +20,4 @@ class FocalLoss(nn.Module):
 
     def forward(self, logits: Float[Tensor, "B C"], labels: Int64[Tensor, "B"]) -> Float[Tensor, ""]:
         of_true = -functional.cross_entropy(logits, labels, reduction="none")
-        return -((1 - of_true.exp()) ** self.gamma * of_true).mean()
+        return -((1 - of_true.exp()).clamp(min=1e-6) ** self.gamma * of_true).mean()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_left
 from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import nn
+
+log = logging.getLogger(__name__)
 
 
 def equal_size(make: Callable[[int], nn.Module], like: Callable[[], nn.Module]) -> int:
@@ -22,7 +25,14 @@ def equal_size(make: Callable[[int], nn.Module], like: Callable[[], nn.Module]) 
     while _parameters(make, high) < wanted:
         high *= 2
     larger = bisect_left(range(high), wanted, lo=max(1, high // 2), key=partial(_parameters, make))
-    return min((size for size in (larger - 1, larger) if size), key=lambda size: abs(_parameters(make, size) - wanted))
+    size = min((size for size in (larger - 1, larger) if size), key=lambda size: abs(_parameters(make, size) - wanted))
+    found = _parameters(make, size)
+    if abs(found - wanted) > 0.05 * wanted:
+        log.warning(
+            "%d parameters, with a hidden size of %d, is as near as this model comes to the %d it is to have; a larger "
+            "model.hidden_size brings them nearer", found, size, wanted,
+        )
+    return size
 
 
 def _parameters(make: Callable[..., nn.Module], *sizes: int) -> int:

@@ -51,3 +51,9 @@ class RecurrentClassifier(SequenceClassifier):
             half = last.shape[-1] // 2
             last[:, half:] = states[:, 0, half:]
         return self.output(self.dropout(last))
+
+    def beliefs(self, sequence: Float[Tensor, "B T D"]) -> Float[Tensor, "B T C"]:
+        if self.direction != "forward":
+            return super().beliefs(sequence)
+        states, _ = self.network(sequence)  # none depends on a later step
+        return self.output(self.dropout(states))

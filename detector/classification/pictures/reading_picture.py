@@ -11,12 +11,16 @@ from PIL import Image
 from torch import Tensor
 
 from detector.classification.named import Named
+from detector.evaluation.plots import literal
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
 from matplotlib.patches import Rectangle  # noqa: E402
 
 MOST_CLASSES = 20
+TALLEST = 12
+"""Inches."""
+MOST_FRAMES = 100
 MOST_NUMBERED = 64
 """Steps that have their numbers written into the image."""
 
@@ -35,7 +39,7 @@ def reading_picture(
     """
     columns, shown = _shown(named)
     steps = len(shown)
-    height = max(3.2, 0.24 * steps)
+    height = min(max(3.2, 0.24 * steps), TALLEST)
     aspect = image.shape[1] / image.shape[0]
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(height * aspect + 1.8 + 0.42 * len(columns), height + 0.9),
@@ -53,7 +57,7 @@ def reading_picture(
         right.text(best, step, f"{row[best]:.2f}".lstrip("0"), ha="center", va="center", fontsize=7,
                    color="black" if row[best] > 0.6 else "white")
     right.set_xticks(range(len(columns)), columns, rotation=0 if max(map(len, columns)) < 4 else 45)
-    right.set(ylabel="read up to step", title=f"{named.name} {named.probability:.2f}")
+    right.set(ylabel="read up to step", title=f"{literal(named.name)} {named.probability:.2f}")
     ticks = np.unique(np.linspace(0, steps - 1, min(steps, 16)).round().astype(int))
     right.set_yticks(ticks, ticks + 1)
     figure.colorbar(drawn, ax=right, label="probability")
@@ -64,21 +68,25 @@ def frames(
     image: UInt8[np.ndarray, "H W 3"], named: Named, places: Float[Tensor, "T 4"]
 ) -> list[Image.Image]:
     """A picture a step: what has been read of the image, and the class probabilities by then; arguments as of
-    `reading_picture`. The first shows nothing read."""
+    `reading_picture`. The first shows nothing read; of more than `MOST_FRAMES` steps some are left out."""
     columns, shown = _shown(named)
     height, width = image.shape[:2]
     read = np.full(image.shape, 0.25)
     made = []
+    drawn = {*np.linspace(0, len(shown), min(len(shown), MOST_FRAMES) + 1).round().astype(int).tolist()}
     for step in range(len(shown) + 1):
         title = "before the first step"
         if step:
             x1, y1, x2, y2 = places[step - 1].tolist()
             read[round(y1 * height) : round(y2 * height), round(x1 * width) : round(x2 * width)] = 1.0
             title = f"step {step}: {columns[int(shown[step - 1].argmax())]} {shown[step - 1].max():.2f}"
+        if step not in drawn:
+            continue
         figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.6), layout="constrained")
         left.imshow((image * read).astype(np.uint8), interpolation="nearest")
         left.set(xticks=[], yticks=[])
-        right.barh(columns, shown[step - 1] if step else np.zeros(len(columns)), color="#0072B2")
+        right.barh(range(len(columns)), shown[step - 1] if step else np.zeros(len(columns)), color="#0072B2")
+        right.set_yticks(range(len(columns)), columns)
         right.invert_yaxis()
         right.set(xlim=(0, 1), xlabel="probability")
         figure.suptitle(title)
@@ -89,8 +97,9 @@ def frames(
 def _shown(named: Named) -> tuple[list[str], Float[np.ndarray, "T c"]]:
     """The names and beliefs of the classes that are ever most probable, of so many as can be shown."""
     beliefs = named.beliefs.numpy()
+    names = [literal(name) for name in named.names]
     kept = np.sort(np.argsort(-beliefs.max(0), kind="stable")[:MOST_CLASSES])
-    return [named.names[label] for label in kept], beliefs[:, kept]
+    return [names[label] for label in kept], beliefs[:, kept]
 
 
 def _image(figure: plt.Figure) -> Image.Image:
