@@ -1,7 +1,7 @@
 """Draw what the gates of a trained LSTM do, row by row: python docs/gates.py checkpoint=PATH [output=results/gates]
 
-Writes OUTPUT.png and OUTPUT.json: the mean of forget and input gate over units and test images at each step, a line a
-layer. For classifiers whose model is row_lstm and reads forward."""
+Writes OUTPUT.png and OUTPUT.json: of each layer the mean of forget and input gate over units and test images at each
+step, and the share of forget gates above .9. For classifiers whose model is row_lstm and reads forward."""
 
 from __future__ import annotations
 
@@ -67,10 +67,13 @@ def main(checkpoint: str, output: str = "results/gates") -> None:
             of_step = layer[name].mean((0, 2))
             means[f"layer {number}, {name}"] = [round(value, 4) for value in of_step.tolist()]
             axes.plot(range(1, len(of_step) + 1), of_step, marker="o", label=f"{name} gate", color=colour)
+        kept = (layer["forget"] > 0.9).float().mean((0, 2))
+        means[f"layer {number}, forget above .9"] = [round(value, 4) for value in kept.tolist()]
+        axes.plot(range(1, len(kept) + 1), kept, "--", color=COLOURS["forget"], label="forget gates above .9, share")
         axes.set(xlabel="row", ylim=(0, 1), title=f"layer {number}")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
-    panels[0][0].set(ylabel="mean over units and images")
+    panels[0][0].set(ylabel="over units and images")
     panels[0][-1].legend()
     figure.savefig(Path(f"{output}.png"), dpi=110, bbox_inches="tight")
     facts, record = {}, Path(checkpoint).parent.parent / "record.json"

@@ -1,6 +1,7 @@
 """docs/lstm.md is true: its code is PyTorch's LSTM, and its figures are those of the results."""
 
 import ast
+import json
 import re
 from collections.abc import Callable
 
@@ -167,3 +168,13 @@ def test_the_program_says_what_it_is_quoted_to_say(tmp_path):
     said = _said(tmp_path)
     assert len(quoted) == len(said)
     assert all(one.startswith(sentence) for sentence, one in zip(quoted, said)), list(zip(quoted, said))
+
+
+def test_the_figures_of_gates_are_those_of_the_run():
+    means = json.loads((ROOT / "results/gates.json").read_text())["means"]
+    text = PAGE.partition("In a trained run")[2].partition("## ")[0]
+    whats = ("forget", "input", "forget above .9")
+    of = {(layer, what): means[f"layer {layer}, {what}"] for layer in (1, 2) for what in whats}
+    ends = [of[layer, what][at] for what in ("forget", "input") for layer in (1, 2) for at in (0, -1)]
+    shares = [*(of[2, "forget above .9"][at] for at in (0, 4, -1)), of[1, "forget above .9"][-1]]
+    assert re.findall(r"\d\.\d\d", text) == [f"{value:.2f}" for value in [*ends, *shares]]
