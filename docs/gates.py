@@ -1,4 +1,4 @@
-"""Draw what the gates of a trained LSTM do, row by row: python docs/gates.py checkpoint=PATH [output=results/gates]
+"""Draw what the gates of a trained LSTM do, row by row: python docs/gates.py checkpoint=PATH [output=results/digits/gates]
 
 Writes OUTPUT.png and OUTPUT.json: of each layer the mean of forget and input gate over units and test images at each
 step, and the share of forget gates above .9. For classifiers whose model is row_lstm and reads forward."""
@@ -48,7 +48,7 @@ def gates(network: nn.LSTM, sequence: Float[Tensor, "B T D"]) -> list[dict[str, 
     return layers
 
 
-def main(checkpoint: str, output: str = "results/gates") -> None:
+def main(checkpoint: str, output: str = "results/digits/gates") -> None:
     content = read_checkpoint(checkpoint)
     classifier = load_classifier(content)
     model = classifier.model

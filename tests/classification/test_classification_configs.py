@@ -18,9 +18,13 @@ def offline(options: list[str]) -> list[str]:
     return OFFLINE if any("cnn_rows" in option for option in options) else []
 
 
-@pytest.mark.parametrize("reads", choices("reads"))
-@pytest.mark.parametrize("model", choices("model"))
-@pytest.mark.parametrize("preprocessing", choices("preprocessing"))
+def networks() -> list[tuple[str, str, str]]:
+    """Every way of reading with every model, and every preprocessing once."""
+    pairs = [(reads, model, "grey") for reads in choices("reads") for model in choices("model")]
+    return [*pairs, *(("rows", "row_lstm", one) for one in choices("preprocessing")), ("cnn_rows", "row_lstm", "rgb")]
+
+
+@pytest.mark.parametrize("reads, model, preprocessing", networks())
 def test_every_reading_model_and_preprocessing(reads, model, preprocessing, tmp_path):
     options = [f"reads={reads}", f"model={model}", f"preprocessing={preprocessing}", "model.hidden_size=8"]
     canvas = "data.canvas=[64,32]" if reads == "cnn_rows" else "data.canvas=[8,6]"

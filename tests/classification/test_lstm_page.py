@@ -171,7 +171,7 @@ def test_the_program_says_what_it_is_quoted_to_say(tmp_path):
 
 
 def test_the_figures_of_gates_are_those_of_the_run():
-    means = json.loads((ROOT / "results/gates.json").read_text())["means"]
+    means = json.loads((ROOT / "results/digits/gates.json").read_text())["means"]
     text = PAGE.partition("In a trained run")[2].partition("## ")[0]
     whats = ("forget", "input", "forget above .9")
     of = {(layer, what): means[f"layer {layer}, {what}"] for layer in (1, 2) for what in whats}
