@@ -1,7 +1,7 @@
-"""Draw what the gates of a trained LSTM do, row by row: python docs/gates.py checkpoint=PATH [output=results/digits/gates]
+"""Draw what the gates of a trained LSTM do, row by row: python docs/gates.py checkpoint=PATH [output=PATH]
 
-Writes OUTPUT.png and OUTPUT.json: of each layer the mean of forget and input gate over units and test images at each
-step, and the share of forget gates above .9. For classifiers whose model is row_lstm and reads forward."""
+Writes PATH.png and PATH.json (results/digits/gates by default): of each layer the mean of forget and input gate over
+units and test images at each step, and the share of forget gates above .9. For a row_lstm that reads forward."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def main(checkpoint: str, output: str = "results/digits/gates") -> None:
     layers = model.network.num_layers
     figure, panels = plt.subplots(1, layers, figsize=(5 * layers, 3.4), squeeze=False)
     means: dict[str, list[float]] = {}
-    for number, (layer, axes) in enumerate(zip(gates(model.network, classifier.reads(images)), panels[0]), 1):
+    for number, (layer, axes) in enumerate(zip(gates(model.network, classifier.sequence(images)), panels[0]), 1):
         for name, colour in COLOURS.items():
             of_step = layer[name].mean((0, 2))
             means[f"layer {number}, {name}"] = [round(value, 4) for value in of_step.tolist()]

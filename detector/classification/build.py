@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
+import torch
+
 from detector.build import instantiate
 from detector.classification.classifier import Classifier
 from detector.classification.data.preprocessing import Preprocessing
+from detector.classification.reads.cnn_rows import CNNRows
 from detector.classification.task import ClassificationTask
 from detector.data.datamodule import DataModule
+from detector.data.image_dataset import ImageDataset, Unreadable
 from detector.errors import InputError
 
 FORMAT = 1
 """Of its checkpoints."""
+MEASURED = 256
+"""Training images."""
 
 
 def build_datamodule(config: dict, *, class_names: list[str] | None = None) -> DataModule:
@@ -52,7 +59,19 @@ def build_classifier(config: dict, num_classes: int) -> Classifier:
     preprocessing = build_preprocessing(config, [])
     reads = instantiate(config["reads"], canvas=preprocessing.canvas, channels=preprocessing.channels)
     shared = {"features": reads.features, "steps": reads.steps, "num_classes": num_classes}
-    return Classifier(reads, instantiate(config["model"], **shared))
+    by_itself = isinstance(reads, CNNRows)  # a CNN has numbers of its own for that
+    standardised = config["preprocessing"].get("standardise", False) and not by_itself
+    return Classifier(reads, instantiate(config["model"], **shared), standardised=standardised)
+
+
+def measure(classifier: Classifier, train: ImageDataset) -> None:
+    """Give a classifier that standardises its images mean and deviation of some training images, evenly chosen."""
+    if classifier.standardised:
+        chosen = np.linspace(0, len(train) - 1, min(MEASURED, len(train))).round().astype(int).tolist()
+        samples = [train[(0, index)] for index in chosen]
+        images = [sample.image for sample in samples if not isinstance(sample, Unreadable)]
+        if images:
+            classifier.measure(torch.stack(images))
 
 
 def build_task(config: dict, class_names: list[str]) -> ClassificationTask:

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from detector.build import is_classification
-from detector.classification.build import build_datamodule, build_task, model_name
+from detector.classification.build import build_datamodule, build_task, measure, model_name
 from detector.classification.checkpoint import load_weights
 from detector.classification.data.dataset import ClassificationDataset
 from detector.classification.evaluation.analysis import PICTURES, analyse
@@ -66,10 +66,13 @@ def prepare(run: dict, typed: list[str]) -> None:
         run.pop(name, None)
 
 
-def started(run: dict, class_names: list[str], checkpoint: dict | None) -> ClassificationTask:
+def started(run: dict, data: DataModule, checkpoint: dict | None) -> ClassificationTask:
     """What is trained, with the weights of the checkpoint from which a run goes on or starts."""
+    class_names = data.class_names
     if checkpoint is None:
-        return build_task(run, class_names)
+        task = build_task(run, class_names)
+        measure(task.classifier, data.train)
+        return task
     reads = run["reads"]
     if "backbone" in reads:  # whose weights the checkpoint brings
         reads = {**reads, "backbone": {**reads["backbone"], "weights": None}}

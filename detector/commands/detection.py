@@ -47,8 +47,9 @@ def prepare(run: dict, typed: list[str]) -> None:
     take_over(run)
 
 
-def started(run: dict, class_names: list[str], checkpoint: dict | None) -> Task:
+def started(run: dict, data: DataModule, checkpoint: dict | None) -> Task:
     """What is trained, with the weights of the checkpoint from which a run goes on or starts."""
+    class_names = data.class_names
     if checkpoint is None:
         return build_task(run, class_names)
     task = build_task({**run, "backbone": {**run["backbone"], "weights": None}}, class_names)

@@ -140,7 +140,7 @@ def _build(run: dict, work: ModuleType) -> tuple[DataModule, BaseTask, dict[str,
              len(data.test), ", ".join(data.class_names))
     if not (len(data.train) and len(data.test)):
         raise InputError("no images to train or none to test; give both some in data.dataset.splits")
-    task = work.started(run, data.class_names, started)
+    task = work.started(run, data, started)
     callbacks = {name: instantiate(callback) for name, callback in run["callbacks"].items() if callback}
     trainer = instantiate(
         run["trainer"], callbacks=list(callbacks.values()), logger=[instantiate(one) for one in run["logger"].values()]

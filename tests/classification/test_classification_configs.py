@@ -5,7 +5,7 @@ import torch
 from scenes import CONF, OFFLINE, classification_experiments, data_of, data_overrides, run_config
 
 from detector.build import instantiate
-from detector.classification.build import build_classifier, build_datamodule, build_task
+from detector.classification.build import build_classifier, build_datamodule, build_task, measure
 from detector.errors import InputError
 
 
@@ -61,6 +61,21 @@ def test_every_augmentation(augmentation, tmp_path):
         assert torch.equal(train[(1, index)].image, train[(1, index)].image)
     changed = any(not torch.equal(train[(0, index)].image, train[(1, index)].image) for index in range(8))
     assert changed == (augmentation != "none")
+
+
+def test_images_are_standardised_by_those_of_training(tmp_path):
+    options = ["experiment=bccd_cells", "reads=rows", *data_overrides("classification/bccd_cells", tmp_path)]
+    run = run_config(tmp_path, *options, "augmentation=classification/none")
+    data = build_datamodule(run)
+    classifier = build_task(run, data.class_names).classifier
+    measure(classifier, data.train)
+    images = torch.stack([data.train[(0, index)].image for index in range(len(data.train))])
+    rows = classifier.sequence(images).reshape(len(images), 32, 3, 32)
+    torch.testing.assert_close(rows.mean((0, 1, 3)), torch.zeros(3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(rows.std((0, 1, 3)), torch.ones(3), atol=1e-4, rtol=0)
+    assert {"mean", "std"} <= {name for name, _ in classifier.named_buffers()}  # in the checkpoint
+    of_cnn = build_classifier(run_config(tmp_path, *options, "reads=cnn_rows", *OFFLINE), 2)
+    assert not of_cnn.standardised  # the CNN does so by itself
 
 
 @pytest.mark.parametrize("loss", choices("loss/classification"))
