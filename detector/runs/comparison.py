@@ -273,9 +273,11 @@ def besides_data(name: str) -> str:
 
 
 def markdown(rows: list[dict]) -> str:
-    """The table of `HEADINGS`; columns that no row fills are left out, and `GIVE_WAY` where JI is known."""
+    """The table of `HEADINGS`; columns that no row fills are left out, `GIVE_WAY` where JI is known, MACs of
+    classifiers."""
     keys = [key for key in HEADINGS if any(row.get(key) is not None for row in rows)]
     keys = [key for key in keys if "JI" not in keys or key not in GIVE_WAY]
+    keys = [key for key in keys if "accuracy" not in keys or key != "multiply_adds"]  # thousandths of a G
     lines = ["| " + " | ".join(HEADINGS[key] for key in keys) + " |", "| --- |" + " ---: |" * (len(keys) - 1)]
     lines += ["| " + " | ".join(_cell(row, key) for key in keys) + " |" for row in rows]
     return "\n".join(lines)

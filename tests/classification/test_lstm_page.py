@@ -1,6 +1,7 @@
 """docs/lstm.md is true: its code is PyTorch's LSTM, and its figures are those of the results."""
 
 import ast
+import csv
 import json
 import re
 from collections.abc import Callable
@@ -178,3 +179,11 @@ def test_the_figures_of_gates_are_those_of_the_run():
     ends = [of[layer, what][at] for what in ("forget", "input") for layer in (1, 2) for at in (0, -1)]
     shares = [*(of[2, "forget above .9"][at] for at in (0, 4, -1)), of[1, "forget above .9"][-1]]
     assert re.findall(r"\d\.\d\d", text) == [f"{value:.2f}" for value in [*ends, *shares]]
+
+
+def test_accuracies_are_those_of_the_comparison():
+    with (ROOT / "results/digits/comparison.csv").open() as lines:
+        accuracy = {row["name"]: f"{float(row['accuracy']):.3f}" for row in csv.DictReader(lines)}
+    text = PAGE.partition("Accuracy on digits:")[2].partition("## ")[0]
+    names = ["row_lstm", "row_gru", "row_mlp", "row_lstm reads.shuffle_seed=0", "row_mlp reads.shuffle_seed=0"]
+    assert re.findall(r"0\.\d{3}", text) == [accuracy[f"model={name}"] for name in names]
