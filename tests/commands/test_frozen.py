@@ -9,8 +9,8 @@ from running import SHAPES, TINY, command, refused
 from scenes import write_voc
 
 import detector.backbones.efficientnet_lite0 as efficientnet_lite0
+import detector.commands.detection as detection_commands
 import detector.commands.frozen as frozen
-import detector.commands.train as train_command
 from detector.checkpoint import read_checkpoint
 from detector.training.task import Task
 
@@ -155,7 +155,7 @@ def test_a_sweep_over_decoders_shares_what_the_detector_sees(trained, tmp_path, 
 
 def test_weights_that_fit_are_taken_without_any_of_a_package(trained, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(efficientnet_lite0, "imagenet_weights", None)
-    monkeypatch.setattr(train_command, "scenes", None)  # nothing is frozen
+    monkeypatch.setattr(detection_commands, "scenes", None)  # nothing is frozen
     last = "checkpoints/last.ckpt"
     before = read_checkpoint(trained / last)["state_dict"]
     for new, said in (("false", "the decoder too"), ("true", "the decoder starts anew")):

@@ -11,6 +11,7 @@ import torch
 from running import SHAPES, TINY, command, refused
 from scenes import ROOT, run_config, write_voc
 
+import detector.commands.detection as detection_commands
 import detector.commands.train as train_command
 from detector.runs.comparison import gather, table
 from detector.runs.incidental import INCIDENTAL
@@ -108,8 +109,10 @@ def test_what_follows_training_runs_where_that_ran(tmp_path, monkeypatch):
             return function(*args, **kwargs)
         return noted
 
-    for name in ("choose_on_val", "macs", "Predictor"):
-        monkeypatch.setattr(train_command, name, noting(name, getattr(train_command, name)))
+    for module, name in (
+        (detection_commands, "choose_on_val"), (train_command, "macs"), (detection_commands, "Predictor"),
+    ):
+        monkeypatch.setattr(module, name, noting(name, getattr(module, name)))
     command("train", *TINY, *SHAPES, "tune_nms=true", f"hydra.run.dir={tmp_path}")
     assert seen == dict.fromkeys(("choose_on_val", "macs", "Predictor"), "back")
     assert where.count("left on the CPU") >= 2
