@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import mean
 
 from detector.commands.suppression_comparison import NMS
-from detector.runs.comparison import markdown, read_csv
+from detector.runs.comparison_table import markdown, read_csv
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"

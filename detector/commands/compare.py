@@ -20,7 +20,8 @@ from detector.commands.say_plainly import require_writable
 from detector.data.image_dataset import ImageDataset, Unreadable
 from detector.errors import InputError
 from detector.runs import comparison_plots
-from detector.runs.comparison import Run, gather, markdown, table, write_csv
+from detector.runs.comparison import Run, gather, table
+from detector.runs.comparison_table import markdown, write_csv
 from detector.runs.cost import milliseconds
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,8 @@ import matplotlib
 import numpy as np
 
 from detector.evaluation.plots import STYLES, finish
-from detector.runs.comparison import HEADINGS, Run, besides_data, mean, of_data
+from detector.runs.comparison import Run, besides_data, mean, of_data
+from detector.runs.comparison_table import HEADINGS
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402

@@ -10,7 +10,8 @@ from detector.errors import InputError
 from detector.evaluation.crowding import CROWD_SCORES, RECALL_AT
 from detector.evaluation.matches import Matches
 from detector.runs import comparison_plots
-from detector.runs.comparison import gather, markdown, read_csv, table, write_csv
+from detector.runs.comparison import gather, table
+from detector.runs.comparison_table import markdown, read_csv, write_csv
 
 
 def write_run(folder, options: list[str], hits: list[bool], *, seed: int = 0, curve=(), **facts) -> None:
